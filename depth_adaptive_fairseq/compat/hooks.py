@@ -1,0 +1,91 @@
+"""Applies mends to modules as they are imported.
+
+A mend is a module with
+
+``MODULES``         the names of the modules it concerns
+``during(name)``    optional: a context manager held while such a module is executed
+``after(module)``   optional: called once such a module has been executed
+
+Neither is called for a module that is never imported.
+"""
+
+import contextlib
+import sys
+
+
+class MendingFinder:
+    """A meta path finder that lets the others find a module, and mends what they found.
+
+    Args:
+        mends: modules as described above
+    """
+
+    def __init__(self, mends):
+        self._mends = {}
+        for mend in mends:
+            for name in mend.MODULES:
+                self._mends.setdefault(name, []).append(mend)
+
+    def find_spec(self, name, path=None, target=None):
+        """The spec found by the next finder that knows ``name``; None if it needs no mending."""
+        if name not in self._mends:
+            return None
+        for finder in sys.meta_path:
+            find_spec = getattr(finder, "find_spec", None)
+            spec = find_spec and finder is not self and find_spec(name, path, target)
+            if spec:
+                self._wrap_loader(spec)
+                return spec
+        return None
+
+    def apply_to_loaded(self):
+        """Mend the modules that were imported before this finder was there."""
+        for name, mends in self._mends.items():
+            if name in sys.modules:
+                for mend in mends:
+                    _after(mend, sys.modules[name])
+
+    def _wrap_loader(self, spec):
+        # The loader keeps its class and its other methods, which hydra and runpy ask for.
+        loader = spec.loader
+        original = getattr(loader, "exec_module", None)
+        if original is None:
+            return
+
+        def exec_module(module):
+            if module.__name__ != spec.name:
+                return original(module)
+            vars(loader).pop("exec_module", None)
+            mends = self._mends[spec.name]
+            with contextlib.ExitStack() as stack:
+                for mend in mends:
+                    if hasattr(mend, "during"):
+                        stack.enter_context(mend.during(spec.name))
+                original(module)
+            for mend in mends:
+                _after(mend, module)
+
+        loader.exec_module = exec_module
+
+
+def _after(mend, module):
+    if hasattr(mend, "after"):
+        mend.after(module)
+
+
+def install(load_mends):
+    """Put a ``MendingFinder`` in front of the other finders, unless there is one already.
+
+    Args:
+        load_mends: called without arguments for the list of mends, if they are needed
+
+    Returns:
+        the finder that is in place
+    """
+    for finder in sys.meta_path:
+        if isinstance(finder, MendingFinder):
+            return finder
+    finder = MendingFinder(load_mends())
+    sys.meta_path.insert(0, finder)
+    finder.apply_to_loaded()
+    return finder

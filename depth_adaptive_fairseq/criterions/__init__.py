@@ -1,0 +1,3 @@
+"""Training objectives."""
+
+from depth_adaptive_fairseq.criterions import depth_adaptive  # noqa: F401  registers

@@ -1,0 +1,1 @@
+"""Decoding with an exit per token."""

@@ -1,0 +1,172 @@
+"""When a token leaves the decoder: one small class for each value of ``--exit-policy``.
+
+A policy decides for *rows*, the hypotheses of a batched beam search, one decoding step at a time. For each step
+:meth:`ExitPolicy.begin_step` gives a function ``leave(exit_index, rows, block)`` that the decoder calls behind every
+block but the last, for the rows still running, in order. It returns one boolean a row, or a plain ``True`` or
+``False`` where all of them do the same. Rows that never leave stop at the last exit.
+
+Statistics of an ensemble are averaged over its members, so that a row has one exit.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Sequence, Union
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class SourceBatch:
+    """What a policy may know about the sentences before decoding starts.
+
+    Attributes:
+        tokens: source tokens, ``(sentences, src_len)``.
+        padding_idx: the padding token.
+    """
+
+    tokens: Tensor
+    padding_idx: int
+
+
+class BlockOutput:
+    """What is known about some rows behind one block.
+
+    Attributes:
+        hidden: h^n of each ensemble member, each ``(rows, width of the member)``.
+    """
+
+    def __init__(self, hidden: List[Tensor], classifiers: Sequence[Callable[[Tensor], Tensor]]):
+        self.hidden = hidden
+        self._classifiers = classifiers
+        self._logits: Optional[List[Tensor]] = None
+
+    def logits(self) -> List[Tensor]:
+        """The logits of this exit for each ensemble member, each ``(rows, V)``; computed once."""
+        if self._logits is None:
+            self._logits = [classify(hidden) for classify, hidden in zip(self._classifiers, self.hidden)]
+        return self._logits
+
+    def select(self, index: Tensor) -> "BlockOutput":
+        """The same for the rows that *index* picks."""
+        selected = BlockOutput([hidden[index] for hidden in self.hidden], self._classifiers)
+        if self._logits is not None:
+            selected._logits = [logits[index] for logits in self._logits]
+        return selected
+
+
+Leave = Callable[[int, Tensor, BlockOutput], Union[bool, Tensor]]
+
+
+class ExitPolicy(ABC):
+    """How exits are chosen. ``name`` is the policy's name on the command line."""
+
+    name: str
+
+    def start(self, source: SourceBatch) -> Optional[Tensor]:
+        """Compute what the policy keeps of every sentence: a tensor whose first dimension is the sentences, or None."""
+        return None
+
+    @abstractmethod
+    def begin_step(self, prefixes: Tensor, kept: Optional[Tensor]) -> Leave:
+        """Return the decision function of one decoding step.
+
+        Args:
+            prefixes: what each row has produced so far, ``(rows, step + 1)``, start token included.
+            kept: :meth:`start`'s result for the sentence of each row.
+        """
+
+
+class FixedExit(ExitPolicy):
+    """Every token leaves at the same exit."""
+
+    name = "fixed"
+
+    def __init__(self, exit_index: int):
+        self.exit_index = exit_index
+
+    def begin_step(self, prefixes, kept):
+        return lambda exit_index, rows, block: exit_index == self.exit_index
+
+
+class FullDepth(FixedExit):
+    """Every token runs all blocks."""
+
+    name = "full"
+
+
+class UniformExit(ExitPolicy):
+    """Every token leaves at an exit drawn uniformly from 1..N (the "Uniform" column of Table 1).
+
+    The draw is a hash of the seed, the sentence's source tokens and the hypothesis' prefix: it does not depend on the
+    batch that a sentence is in, nor on the order in which anything is computed.
+    """
+
+    name = "uniform"
+
+    def __init__(self, num_exits: int, seed: int):
+        self.num_exits = num_exits
+        self.seed = seed
+
+    def start(self, source):
+        return _hash_tokens(source.tokens, source.tokens.ne(source.padding_idx), self.seed)  # (sentences,)
+
+    def begin_step(self, prefixes, kept):
+        keys = _mix(kept ^ _hash_tokens(prefixes, torch.ones_like(prefixes, dtype=torch.bool), self.seed + 1))
+        # The upper bits, shifted so that the remainder is never negative.
+        exits = (keys >> 16 & 0x7FFFFFFF) % self.num_exits + 1  # (rows,)
+        return lambda exit_index, rows, block: exits[rows] == exit_index
+
+
+class ConfidenceExit(ExitPolicy):
+    """Leave at the first exit n < N whose largest probability exceeds tau_n (section 3, confidence thresholding).
+
+    The probability is that of the plain softmax, in float32: before temperature, language-model fusion and penalties.
+    """
+
+    name = "confidence"
+
+    def __init__(self, thresholds: Sequence[float]):
+        self.thresholds = list(thresholds)
+
+    def begin_step(self, prefixes, kept):
+        return lambda exit_index, rows, block: self.statistic(block) > self.thresholds[exit_index - 1]
+
+    @staticmethod
+    def statistic(block: BlockOutput) -> Tensor:
+        """max_y p(y | h^n), averaged over the members, ``(rows,)``."""
+        return _mean_over_members([_largest_probability(logits) for logits in block.logits()])
+
+
+def _largest_probability(logits: Tensor) -> Tensor:
+    logits = logits.float()
+    return (logits.amax(dim=-1) - logits.logsumexp(dim=-1)).exp()
+
+
+def _mean_over_members(values: List[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
+
+
+# 64-bit mixing constants; odd, so that multiplication modulo 2**64 loses nothing.
+_GOLDEN = -7046029254386353131
+_MIX_1 = -4658895280553007687
+_MIX_2 = -7723592293110705685
+
+
+def _mix(keys: Tensor) -> Tensor:
+    """Spread every bit of 64-bit *keys* over all bits of the result."""
+    keys = (keys ^ (keys >> 30 & 0x3FFFFFFFF)) * _MIX_1
+    keys = (keys ^ (keys >> 27 & 0x1FFFFFFFFF)) * _MIX_2
+    return keys ^ (keys >> 31 & 0x1FFFFFFFF)
+
+
+def _hash_tokens(tokens: Tensor, real: Tensor, seed: int) -> Tensor:
+    """One 64-bit key for each row's sequence of *real* tokens, whatever the padding around them, ``(rows,)``."""
+    position = real.long().cumsum(dim=1)  # counts real tokens only, so left padding does not matter
+    mixed = _mix((tokens + 1) * _GOLDEN + position * _MIX_1 + _as_int64(seed * _MIX_2))
+    return _mix((mixed * real).sum(dim=1) + _as_int64(seed * _GOLDEN))
+
+
+def _as_int64(value: int) -> int:
+    """*value* modulo 2**64, as the signed integer that a tensor holds."""
+    return (value + 2**63) % 2**64 - 2**63

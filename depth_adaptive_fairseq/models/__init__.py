@@ -1,0 +1,3 @@
+"""Architectures."""
+
+from depth_adaptive_fairseq.models import depth_adaptive_transformer  # noqa: F401  registers

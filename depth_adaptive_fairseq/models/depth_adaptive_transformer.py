@@ -1,0 +1,68 @@
+"""The architectures ``depth_adaptive_transformer`` and its presets."""
+
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.models import register_model
+from fairseq.models.transformer import TransformerModelBase
+
+from depth_adaptive_fairseq.models.configuration import (
+    DepthAdaptiveTransformerConfig,
+    IwsltDeEnConfig,
+    TinyConfig,
+    WmtEnFrBigConfig,
+    to_transformer_config,
+)
+from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+
+
+@register_model("depth_adaptive_transformer", dataclass=DepthAdaptiveTransformerConfig)
+class DepthAdaptiveTransformerModel(TransformerModelBase):
+    """A Transformer whose decoder can stop after any block (section 2.1 of the paper).
+
+    The encoder is fairseq's. Trained and validated through all exits by ``depth_adaptive_cross_entropy``, decoded
+    with an exit per token by the task ``depth_adaptive_translation``; to everything else it is a plain
+    Transformer of full depth.
+    """
+
+    config_class = DepthAdaptiveTransformerConfig
+
+    @classmethod
+    def add_args(cls, parser) -> None:
+        """Declare the flat options; defaults stay with the dataclass, so that each preset keeps its own."""
+        gen_parser_from_dataclass(parser, cls.config_class(), delete_default=True)
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        """Build the model from flat options.
+
+        Raises:
+            DepthAdaptiveError: options that an N-exit decoder cannot honour.
+        """
+        return super().build_model(to_transformer_config(cfg), task)
+
+    @classmethod
+    def build_decoder(cls, cfg, tgt_dict, embed_tokens):
+        return DepthAdaptiveDecoder(cfg, tgt_dict, embed_tokens, no_encoder_attn=cfg.no_cross_attention)
+
+
+# Presets are models of their own, not named architectures, so that hydra's `model: {_name: ...}` finds their sizes too.
+
+
+@register_model("depth_adaptive_transformer_iwslt_de_en", dataclass=IwsltDeEnConfig)
+class DepthAdaptiveTransformerIwsltDeEn(DepthAdaptiveTransformerModel):
+    """:class:`IwsltDeEnConfig`'s sizes."""
+
+    config_class = IwsltDeEnConfig
+
+
+@register_model("depth_adaptive_transformer_wmt_en_fr_big", dataclass=WmtEnFrBigConfig)
+class DepthAdaptiveTransformerWmtEnFrBig(DepthAdaptiveTransformerModel):
+    """:class:`WmtEnFrBigConfig`'s sizes."""
+
+    config_class = WmtEnFrBigConfig
+
+
+@register_model("depth_adaptive_transformer_tiny", dataclass=TinyConfig)
+class DepthAdaptiveTransformerTiny(DepthAdaptiveTransformerModel):
+    """:class:`TinyConfig`'s sizes."""
+
+    config_class = TinyConfig

@@ -1,0 +1,176 @@
+"""The task ``depth_adaptive_translation``: fairseq's translation, decoded with an exit per token."""
+
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import torch
+from fairseq.dataclass import ChoiceEnum
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES, ExitOptions, build_exit_policy
+from depth_adaptive_fairseq.generation.generator import DepthAdaptiveGenerator, describe_exits
+from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+from depth_adaptive_fairseq.tasks.inference_batches import ObservedEpochIterator
+from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
+
+
+@dataclass
+class DepthAdaptiveTranslationConfig(TranslationConfig):
+    exit_policy: ChoiceEnum(list(EXIT_POLICIES)) = field(
+        default="auto",
+        metadata={
+            "help": "how each token's exit is chosen; auto: by the model's halting classifier if it has one, "
+            "else full depth"
+        },
+    )
+    exit_at: Optional[int] = field(
+        default=None, metadata={"help": "fixed: the exit of all tokens, from 1 to the number of decoder blocks"}
+    )
+    exit_thresholds: str = field(
+        default="0.5",
+        metadata={
+            "help": "confidence: a token leaves at the first exit n whose largest probability exceeds tau_n; one number "
+            "for all exits, or N-1 numbers with commas, each from 0 to 1"
+        },
+    )
+    exit_seed: int = field(default=1, metadata={"help": "uniform: the seed of the drawn exits"})
+    exit_log: Optional[str] = field(
+        default=None,
+        metadata={"help": "write each translation's exits to this file, one JSON object a line"},
+    )
+
+
+@register_task("depth_adaptive_translation", dataclass=DepthAdaptiveTranslationConfig)
+class DepthAdaptiveTranslationTask(TranslationTask):
+    """Translation with models whose decoder can stop after any block.
+
+    Works in fairseq-train, -generate, -interactive, -validate and through the hub interface, whose
+    ``translate(..., exit_policy="confidence", exit_thresholds=0.9)`` takes the task's options as keyword arguments.
+    """
+
+    cfg: DepthAdaptiveTranslationConfig
+
+    def __init__(self, cfg, src_dict, tgt_dict):
+        super().__init__(cfg, src_dict, tgt_dict)
+        self._report: Optional[InferenceReport] = None
+        self._builds_model = False
+        self._decodes = False  # models come from checkpoints: fairseq-generate, -interactive, the hub interface
+        self._batch_ids = None
+        self._report_interactive = False
+        self._numbered_sentences = range(0)
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build a model and, with ``--eval-bleu``, its generator."""
+        self._builds_model = True
+        try:
+            return super().build_model(cfg, from_checkpoint)
+        finally:
+            self._builds_model = False
+            self._decodes = from_checkpoint
+
+    def build_generator(
+        self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, prefix_allowed_tokens_fn=None
+    ):
+        """Build the generator that *args* and the task's options ask for; *args* come first.
+
+        Raises:
+            DepthAdaptiveError: models without exits or of different depth, or options that do not go together.
+        """
+        policy = build_exit_policy(ExitOptions.read(args, self.cfg), common_depth(models))
+        refuse_unsupported(args, policy.name)
+        # Scoring and alignment are fairseq's own classes, which run all blocks: hence only at full depth.
+        if not (getattr(args, "score_reference", False) or getattr(args, "print_alignment", None)):
+            seq_gen_cls = seq_gen_cls or DepthAdaptiveGenerator
+            extra_gen_cls_kwargs = dict(
+                extra_gen_cls_kwargs or {}, exit_policy=policy, padding_idx=self.source_dictionary.pad()
+            )
+        generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, prefix_allowed_tokens_fn)
+        if not self._builds_model:  # the generator of --eval-bleu reports nothing of its own
+            log_path = getattr(args, "exit_log", None) or self.cfg.exit_log
+            self._report = InferenceReport(policy.name, models, self.target_dictionary, log_path)
+        return generator
+
+    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+        """Translate a batch and report its exits."""
+        hypotheses = super().inference_step(generator, models, sample, prefix_tokens, constraints)
+        for hypothesis in (hypothesis for sentence in hypotheses for hypothesis in sentence):
+            if "exits" not in hypothesis:
+                hypothesis.update(describe_exits(torch.full((len(hypothesis["tokens"]),), common_depth(models))))
+        if self._report is not None:
+            self._report_batch(sample, [sentence[0] for sentence in hypotheses])
+        return hypotheses
+
+    def _report_batch(self, sample: dict, best: List[dict]) -> None:
+        interactive = "id" not in sample
+        ids = (self._batch_ids if interactive else sample["id"]).tolist()
+        lengths = sample["net_input"]["src_tokens"].ne(self.source_dictionary.pad()).sum(dim=1).tolist()
+        if interactive:
+            ids = [self._numbered_sentences[i] for i in ids]
+            for sentence in zip(ids, lengths, best):
+                self._report.summarise_sentence(*sentence)
+        self._report.add(ids, lengths, best)
+        self._report_interactive = interactive
+
+    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
+        """Wrap sentences that come one buffer at a time, numbering them from 0 across buffers."""
+        first = self._numbered_sentences.stop
+        self._numbered_sentences = range(first, first + len(src_tokens))
+        return super().build_dataset_for_inference(src_tokens, src_lengths, constraints=constraints)
+
+    def get_batch_iterator(self, *args, **kwargs):
+        """fairseq's batches; while decoding, their end ends the report."""
+        batches = super().get_batch_iterator(*args, **kwargs)
+        if not self._decodes:
+            return batches
+        return ObservedEpochIterator(batches, on_batch=self._see_batch, on_end=self._end_report)
+
+    def _see_batch(self, batch: dict) -> None:
+        self._batch_ids = batch.get("id")
+
+    def _end_report(self) -> None:
+        if self._report is not None:
+            self._report.finish(summarise=not self._report_interactive)
+
+
+def common_depth(models) -> int:
+    """N of all *models*.
+
+    Raises:
+        DepthAdaptiveError: one of them has no exits, or they differ.
+    """
+    for model in models:
+        if not isinstance(getattr(model, "decoder", None), DepthAdaptiveDecoder):
+            raise DepthAdaptiveError(
+                f"a checkpoint of a {type(model).__name__} was given, which has one exit; --task depth_adaptive_translation "
+                "decodes models with an exit behind every block: continue its training with --arch "
+                "depth_adaptive_transformer --finetune-from-model, or decode it with --task translation."
+            )
+    depths = sorted({model.decoder.num_exits for model in models})
+    if len(depths) > 1:
+        raise DepthAdaptiveError(
+            f"an ensemble of models with {' and '.join(map(str, depths))} exits was given; its members must have equally many."
+        )
+    return depths[0]
+
+
+def refuse_unsupported(args, policy: str) -> None:
+    """Raise a :class:`DepthAdaptiveError` for a generation option that *policy* cannot be combined with."""
+    if policy != "full":
+        for option, reason in (
+            ("print_alignment", "alignments are read from the last block's attention"),
+            ("score_reference", "references are scored by the last exit"),
+        ):
+            if getattr(args, option, None):
+                raise DepthAdaptiveError(
+                    f"--{option.replace('_', '-')} was given with --exit-policy {policy}; {reason}: "
+                    "give --exit-policy full, or leave the option out."
+                )
+    for option in ("iter_decode_max_iter", "iter_decode_with_beam"):
+        usual = {"iter_decode_max_iter": 10, "iter_decode_with_beam": 1}[option]
+        if getattr(args, option, usual) != usual:
+            raise DepthAdaptiveError(
+                f"--{option.replace('_', '-')} was given; it belongs to iterative (non-autoregressive) models, which have no "
+                "exits: leave the option out."
+            )

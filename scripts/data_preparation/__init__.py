@@ -1,0 +1,1 @@
+"""The steps behind `scripts/prepare_data.py`: one module a subject."""
