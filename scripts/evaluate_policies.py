@@ -17,12 +17,12 @@ import sys
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils, options, tasks, utils
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-
+from evaluation.comparison import describe_gains
 from evaluation.decoding import decode
 from evaluation.results import add_result, as_table, has_result, read_results
 from evaluation.scoring import score
+from fairseq import checkpoint_utils, options, tasks, utils
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 
 def parse_arguments(arguments):
@@ -97,6 +97,7 @@ def main(arguments=None) -> None:
         )
     wanted = [row for row in read_results(args.results) if has_result([row], {**identity, "policy": row["policy"]})]
     print(as_table(wanted))
+    print(describe_gains(wanted))
 
 
 if __name__ == "__main__":

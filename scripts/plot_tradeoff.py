@@ -15,7 +15,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the choice of backend
-
 from evaluation.results import read_results  # noqa: E402
 
 MARKERS = "osD^vP*X"

@@ -15,6 +15,7 @@ from .hooks import install as _install
 
 # What mends, in the order in which it is applied where several concern one module.
 MENDS = (
+    "pytest_rewriting",
     "typing_io",
     "dataclass_defaults",
     "quiet",

@@ -30,5 +30,5 @@ def _unused(model):
     for prefix, layer in model.named_modules():
         if isinstance(layer, TransformerEncoderLayerBase):
             # Its working weights all belong to modules below it; its own are the copies.
-            for name, _ in layer.named_parameters(prefix, recurse=False):
-                yield name
+            for name, _ in layer.named_parameters(recurse=False):
+                yield f"{prefix}.{name}"

@@ -38,6 +38,10 @@ class MendingFinder:
                 return spec
         return None
 
+    def concerns(self, name):
+        """Whether a mend is there for the module ``name``."""
+        return name in self._mends
+
     def apply_to_loaded(self):
         """Mend the modules that were imported before this finder was there."""
         for name, mends in self._mends.items():
@@ -66,6 +70,11 @@ class MendingFinder:
                 _after(mend, module)
 
         loader.exec_module = exec_module
+
+
+def is_mended(name):
+    """Whether the finder that is in place has a mend for the module ``name``."""
+    return any(isinstance(f, MendingFinder) and f.concerns(name) for f in sys.meta_path)
 
 
 def _after(mend, module):

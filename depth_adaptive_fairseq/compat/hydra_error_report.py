@@ -1,30 +1,25 @@
 """hydra's report of an error fails itself: ``unexpected keyword argument 'etype'``.
 
 Concerns: Python >= 3.10, where ``traceback.print_exception`` renamed its first parameter, with
-hydra-core 1.0.
+hydra-core 1.0. The report also insists on a module for each line of the traceback, which code
+that was generated (a dataclass's ``__init__``, say) does not have.
 No longer needed when: ``grep etype`` finds nothing in the installed ``hydra/_internal/utils.py``.
 """
 
 import functools
 import inspect
-import traceback
+
+from .overlay import Overlay
 
 MODULES = ("hydra._internal.utils",)
 
 
-def needed():
-    return "etype" not in inspect.signature(traceback.print_exception).parameters
-
-
 def after(module):
-    if not needed():
-        return
+    module.inspect = Overlay(inspect, getmodule=lambda frame: inspect.getmodule(frame) or module)
     original = module.print_exception
 
     @functools.wraps(original)
-    def print_exception(*arguments, etype=None, **options):
-        if "value" in options:
-            arguments = (etype, options.pop("value"), *arguments)
-        return original(*arguments, **options)
+    def print_exception(etype, value, tb):
+        return original(etype, value, tb)
 
     module.print_exception = print_exception

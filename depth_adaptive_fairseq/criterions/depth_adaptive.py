@@ -1,18 +1,22 @@
 """The criterion ``depth_adaptive_cross_entropy``: training and validating every exit of a decoder."""
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
-from fairseq import metrics, utils
+import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
+from torch import Tensor
 
-from depth_adaptive_fairseq.criterions.exit_losses import classifier_loss
+from depth_adaptive_fairseq.criterions.exit_losses import ExitLoss, classifier_loss
+from depth_adaptive_fairseq.criterions.exit_sampling import draw_exit_paths
+from depth_adaptive_fairseq.criterions.exit_supervision import ExitSupervision, supervise_exits
 from depth_adaptive_fairseq.criterions.exit_weights import EXIT_WEIGHTS, normalised_exit_weights
+from depth_adaptive_fairseq.criterions.training_log import log_metrics
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+from depth_adaptive_fairseq.modules.gradient_scaling import exit_gamma, scale_gradient
 
 
 @dataclass
@@ -21,13 +25,32 @@ class DepthAdaptiveCrossEntropyConfig(FairseqDataclass):
         default=0.0,
         metadata={"help": "epsilon of label smoothing in the decoder's loss, 0 for none"},
     )
-    training_mode: ChoiceEnum(["aligned"]) = field(
+    training_mode: ChoiceEnum(["aligned", "mixed"]) = field(
         default="aligned",
-        metadata={"help": "aligned: every exit predicts every token from states of its own depth (section 2.2)"},
+        metadata={
+            "help": "aligned: every exit predicts every token from states of its own depth; mixed: tokens leave at drawn "
+            "exits, as when decoding (section 2.2)"
+        },
+    )
+    exit_paths: int = field(
+        default=1, metadata={"help": "mixed: how many sequences of exits are drawn for each sentence, M"}
     )
     exit_weights: ChoiceEnum(list(EXIT_WEIGHTS)) = field(
         default="uniform",
-        metadata={"help": "w_n, the weight of exit n's loss: 1, n, sqrt(n), 1/sqrt(n) or 1/n (Table 2)"},
+        metadata={"help": "aligned: w_n, the weight of exit n's loss: 1, n, sqrt(n), 1/sqrt(n) or 1/n (Table 2)"},
+    )
+    exit_loss_weight: float = field(
+        default=0.0,
+        metadata={"help": "alpha of Eq. 7, the weight of the halting classifier's loss; 0 does not train it"},
+    )
+    oracle: ChoiceEnum(["likelihood", "correctness"]) = field(
+        default="likelihood",
+        metadata={"help": "what the halting classifier learns: the exit of highest likelihood, or the first correct one"},
+    )
+    oracle_penalty: float = field(default=0.0, metadata={"help": "lambda: what a block costs the oracle, 0 or more"})
+    oracle_kernel_width: float = field(
+        default=0.0,
+        metadata={"help": "sigma: how far the oracle of a token looks at its neighbours (Eqs. 15 and 17), 0 for not at all"},
     )
     report_accuracy: bool = field(
         default=False,
@@ -38,14 +61,15 @@ class DepthAdaptiveCrossEntropyConfig(FairseqDataclass):
         metadata={"help": "leave the first n target tokens of each sentence out of the loss"},
     )
     sentence_avg: bool = II("optimization.sentence_avg")
+    seed: int = II("common.seed")
 
 
 @register_criterion("depth_adaptive_cross_entropy", dataclass=DepthAdaptiveCrossEntropyConfig)
 class DepthAdaptiveCrossEntropy(FairseqCriterion):
-    """Aligned training (Eq. 4): L_dec = -(1 / sum_n w_n) sum_n w_n LL^n, summed over the batch's target tokens.
+    """L = L_dec + alpha L_exit (Eq. 7), summed over the batch's target tokens.
 
-    Logs, in base 2 as fairseq does, ``loss``, ``nll_1`` .. ``nll_N`` for each exit's negative log-likelihood per
-    token, and ``nll_loss`` and ``ppl`` of the last exit.
+    L_dec is that of aligned training, -(1 / sum_n w_n) sum_n w_n LL^n (Eq. 4), or, in training with ``mixed``,
+    -(1/M) sum_m sum_t log p(y_t | h_{t-1}^{n_t}) along M drawn sequences of exits (Eq. 5). Validation is always aligned.
     """
 
     def __init__(
@@ -54,25 +78,30 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         sentence_avg: bool,
         label_smoothing: float = 0.0,
         training_mode: str = "aligned",
+        exit_paths: int = 1,
         exit_weights: str = "uniform",
+        exit_loss_weight: float = 0.0,
+        oracle: str = "likelihood",
+        oracle_penalty: float = 0.0,
+        oracle_kernel_width: float = 0.0,
         report_accuracy: bool = False,
         ignore_prefix_size: int = 0,
+        seed: int = 1,
     ):
         super().__init__(task)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise DepthAdaptiveError(
-                f"--label-smoothing {label_smoothing} was given; it is a probability: give a number from 0 to below 1."
-            )
-        if ignore_prefix_size < 0:
-            raise DepthAdaptiveError(
-                f"--ignore-prefix-size {ignore_prefix_size} was given; it counts tokens: give 0 or more."
-            )
         self.sentence_avg = sentence_avg
         self.label_smoothing = label_smoothing
         self.training_mode = str(training_mode)
+        self.exit_paths = exit_paths
         self.exit_weights = str(exit_weights)
+        self.exit_loss_weight = exit_loss_weight
+        self.oracle = str(oracle)
+        self.oracle_penalty = oracle_penalty
+        self.oracle_kernel_width = oracle_kernel_width
         self.report_accuracy = report_accuracy
         self.ignore_prefix_size = ignore_prefix_size
+        self.seed = seed
+        self._refuse_bad_options()
 
     def forward(self, model, sample, reduce=True):
         """Compute the loss of *sample*.
@@ -82,40 +111,101 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
             size that fairseq divides it by, and the numbers to log.
 
         Raises:
-            DepthAdaptiveError: *model* has no exits.
+            DepthAdaptiveError: *model* has no exits, or options that this criterion cannot train it with.
         """
-        hidden_states, classifier = self._block_outputs(model, sample["net_input"])
+        decoder = self._decoder(model)
         target = model.get_targets(sample, None)[:, self.ignore_prefix_size :]  # (batch, tgt_len)
         real = target.ne(self.padding_idx)  # (batch, tgt_len)
-        weights = normalised_exit_weights(self.exit_weights, len(hidden_states))
-        exits = [
-            classifier_loss(
-                classifier(exit_index),
-                hidden[:, self.ignore_prefix_size :][real],  # (target tokens, width)
-                target[real],
-                self.label_smoothing,
-                weight,
-            )
-            for exit_index, (hidden, weight) in enumerate(zip(hidden_states, weights), start=1)
-        ]
-        loss = sum(each.loss for each in exits)
-
+        if self.training_mode == "mixed" and model.training:
+            loss, log = self._mixed(model, decoder, sample, target, real)
+        else:
+            loss, log = self._aligned(model, decoder, sample, target, real)
         sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
-        logging_output = {
-            "loss": loss.detach(),
-            "nll_loss": exits[-1].nll.sum(),
-            "ntokens": sample["ntokens"],
-            "nsentences": target.size(0),
-            "sample_size": sample_size,
-        }
-        logging_output.update({f"nll_{n}": each.nll.sum() for n, each in enumerate(exits, start=1)})
-        if self.report_accuracy:
-            logging_output["n_correct"] = utils.item(exits[-1].correct.sum())
-            logging_output["total"] = utils.item(real.sum())
-        return loss, sample_size, logging_output
+        log.update(
+            loss=loss.detach(), ntokens=sample["ntokens"], nsentences=target.size(0), sample_size=sample_size
+        )
+        return loss, sample_size, log
 
-    @staticmethod
-    def _block_outputs(model, net_input):
+    def _aligned(
+        self, model, decoder: DepthAdaptiveDecoder, sample: dict, target: Tensor, real: Tensor
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        # Through the model's own forward, so that distributed wrappers see the pass.
+        _, extra = model(**sample["net_input"], features_only=True)
+        weights = normalised_exit_weights(self.exit_weights, decoder.num_exits)
+        exits: List[ExitLoss] = []
+        loss = 0.0
+        for exit_index, (state, weight) in enumerate(zip(extra["inner_states"][1:], weights), start=1):
+            hidden = state.transpose(0, 1)[:, self.ignore_prefix_size :]  # (batch, tgt_len, width)
+            exits.append(
+                classifier_loss(
+                    decoder.exit_classifier(exit_index), hidden[real], target[real], self.label_smoothing, weight
+                )
+            )
+            gamma = exit_gamma(decoder.gradient_scaling, exit_index, decoder.num_exits) if decoder.gradient_scaling else 1.0
+            loss = loss + scale_gradient(exits[-1].loss, gamma)
+
+        log = {f"nll_{n}": each.nll.sum() for n, each in enumerate(exits, start=1)}
+        log["nll_loss"] = log[f"nll_{decoder.num_exits}"]
+        if self.report_accuracy:
+            log.update(n_correct=exits[-1].correct.sum(), total=real.sum())
+        if decoder.halting is not None:
+            supervision = self._supervise(decoder, extra["log_exit_distribution"], exits, real)
+            # Also with alpha = 0, so that every parameter has a gradient, if a zero one.
+            loss = loss + self.exit_loss_weight * supervision.loss
+            log.update(
+                exit_loss=supervision.loss.detach(),
+                exit_terms=supervision.terms,
+                oracle_exit=supervision.oracle_exit,
+                predicted_exit=supervision.predicted_exit,
+                exit_agreement=supervision.agreement,
+            )
+        return loss, log
+
+    def _supervise(self, decoder, log_distribution: Tensor, exits: List[ExitLoss], real: Tensor) -> ExitSupervision:
+        scores = log_distribution.new_zeros(*real.shape, decoder.num_exits)
+        if self.oracle == "likelihood":
+            scores[real] = -torch.stack([each.nll for each in exits], dim=-1).to(scores)
+        else:
+            scores[real] = torch.stack([each.correct for each in exits], dim=-1).to(scores)
+        if not decoder.halting.per_sentence:
+            log_distribution = log_distribution[:, self.ignore_prefix_size :]
+        return supervise_exits(
+            decoder.halting, log_distribution, scores, real, self.oracle_penalty, self.oracle_kernel_width
+        )
+
+    def _mixed(
+        self, model, decoder: DepthAdaptiveDecoder, sample: dict, target: Tensor, real: Tensor
+    ) -> Tuple[Tensor, Dict[str, Any]]:
+        if decoder.gradient_scaling > 0:
+            raise DepthAdaptiveError(
+                f"--training-mode mixed was given with --gradient-scaling {decoder.gradient_scaling}; gradient scaling "
+                "balances the exits of aligned training: give --training-mode aligned, or leave the option out."
+            )
+        length = sample["net_input"]["prev_output_tokens"].size(1)
+        exits = draw_exit_paths(
+            sample["id"], length, self.exit_paths, decoder.num_exits, self.seed, decoder.num_updates
+        )  # (batch, M, tgt_len)
+        states, _ = model(**sample["net_input"], exit_paths=exits)  # (batch, M, tgt_len, width)
+        states, exits = states[:, :, self.ignore_prefix_size :], exits[:, :, self.ignore_prefix_size :]
+        targets = target.unsqueeze(1).expand_as(exits)
+
+        loss, last_exit = 0.0, None
+        log: Dict[str, Any] = {}
+        for exit_index in range(1, decoder.num_exits + 1):
+            here = exits.eq(exit_index) & real.unsqueeze(1)  # (batch, M, tgt_len)
+            last_exit = classifier_loss(
+                decoder.exit_classifier(exit_index), states[here], targets[here], self.label_smoothing, 1 / self.exit_paths
+            )
+            loss = loss + last_exit.loss
+            log[f"nll_{exit_index}"], log[f"tokens_{exit_index}"] = last_exit.nll.sum(), here.sum()
+        log.update(nll_loss=last_exit.nll.sum(), exit_tokens=here.sum())
+        if self.report_accuracy:
+            log.update(n_correct=last_exit.correct.sum(), total=here.sum())
+        if decoder.halting is not None:  # waits for its own phase, with a zero gradient
+            loss = loss + 0.0 * sum(parameter.sum() for parameter in decoder.halting.parameters())
+        return loss, log
+
+    def _decoder(self, model) -> DepthAdaptiveDecoder:
         decoder = getattr(getattr(model, "module", model), "decoder", None)
         if not isinstance(decoder, DepthAdaptiveDecoder):
             raise DepthAdaptiveError(
@@ -123,37 +213,42 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
                 "it trains models with an exit behind every block: give --arch depth_adaptive_transformer or one of "
                 "its presets."
             )
-        # Through the model's own forward, so that distributed wrappers see the pass.
-        _, extra = model(**net_input, features_only=True)
-        return [hidden.transpose(0, 1) for hidden in extra["inner_states"][1:]], decoder.exit_classifier
+        if self.exit_loss_weight > 0 and decoder.halting is None:
+            raise DepthAdaptiveError(
+                f"--exit-loss-weight {self.exit_loss_weight} was given for a model without a halting classifier, which it "
+                "would train: give --halting sequence, multinomial or geometric, or leave the option out."
+            )
+        if self.oracle_kernel_width > 0 and decoder.halting is not None and decoder.halting.per_sentence:
+            raise DepthAdaptiveError(
+                f"--oracle-kernel-width {self.oracle_kernel_width} was given with --halting sequence, whose oracle sums over "
+                "the whole sentence: leave the option out."
+            )
+        return decoder
+
+    def _refuse_bad_options(self) -> None:
+        def refuse(option: str, value, allowed: str) -> None:
+            raise DepthAdaptiveError(f"--{option} {value} was given; give {allowed}.")
+
+        if not 0.0 <= self.label_smoothing < 1.0:
+            refuse("label-smoothing", self.label_smoothing, "a probability, from 0 to below 1")
+        if self.ignore_prefix_size < 0:
+            refuse("ignore-prefix-size", self.ignore_prefix_size, "a number of tokens, 0 or more")
+        if self.exit_paths < 1:
+            refuse("exit-paths", self.exit_paths, "a number of paths, 1 or more")
+        for option in ("exit_loss_weight", "oracle_penalty", "oracle_kernel_width"):
+            value = getattr(self, option)
+            if not 0.0 <= value < float("inf"):
+                refuse(option.replace("_", "-"), value, "a number, 0 or more")
+        if self.training_mode == "mixed":
+            if self.exit_loss_weight > 0:
+                refuse("training-mode", "mixed with an --exit-loss-weight", "--training-mode aligned, which the exit loss needs")
+            if self.exit_weights != "uniform":
+                refuse("training-mode", f"mixed with --exit-weights {self.exit_weights}", "--exit-weights uniform: exits are drawn")
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """Aggregate the logging outputs of all workers and batches."""
-
-        def total(key: str):
-            return sum(log.get(key, 0) for log in logging_outputs)
-
-        sample_size, tokens = total("sample_size"), total("ntokens")
-        bits = 1.0 / math.log(2)
-        metrics.log_scalar("loss", total("loss") * bits / sample_size, sample_size, round=3)
-        metrics.log_scalar("nll_loss", total("nll_loss") * bits / tokens, tokens, round=3)
-        metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["nll_loss"].avg))
-        exit_index = 1
-        while f"nll_{exit_index}" in logging_outputs[0]:
-            key = f"nll_{exit_index}"
-            metrics.log_scalar(key, total(key) * bits / tokens, tokens, round=3)
-            exit_index += 1
-        predicted = utils.item(total("total"))
-        if predicted > 0:
-            metrics.log_scalar("total", predicted)
-            metrics.log_scalar("n_correct", utils.item(total("n_correct")))
-            metrics.log_derived(
-                "accuracy",
-                lambda meters: round(meters["n_correct"].sum * 100.0 / meters["total"].sum, 3)
-                if meters["total"].sum > 0
-                else float("nan"),
-            )
+        log_metrics(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

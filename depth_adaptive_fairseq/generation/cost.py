@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Sequence
 
 
+# These run the output classifier behind every block they reach, the last one's prediction included.
+CLASSIFIER_POLICIES = ("confidence", "entropy", "margin", "patience")
+
+
 @dataclass(frozen=True)
 class DecoderSizes:
     """The sizes that the cost depends on.
@@ -43,8 +47,17 @@ def prediction_flops(sizes: DecoderSizes, policy: str, exit_index: int, step: in
         exit_index: q(t), the exit taken.
         step: t, from 1.
     """
-    if policy == "confidence":
-        return 2 * exit_index * sizes.vocabulary * sizes.decoder_width
+    width = sizes.decoder_width
+    if policy in CLASSIFIER_POLICIES:
+        return 2 * exit_index * sizes.vocabulary * width
+    if policy == "sequence":
+        return 2 * sizes.num_exits * width if step == 1 else 0
+    if policy == "multinomial":
+        return 2 * sizes.num_exits * width
+    if policy == "geometric":
+        return 2 * width * exit_index
+    if policy == "saturation":  # a dot product and a norm behind each block; the paper does not have this policy
+        return 4 * width * exit_index
     return 0
 
 
@@ -68,7 +81,7 @@ def sentence_flops(sizes: DecoderSizes, policy: str, exits: Sequence[int], sourc
             total += (exit_index - reached) * 4 * source_length * width * sizes.encoder_width
             reached = exit_index
         total += prediction_flops(sizes, policy, exit_index, step)
-        if policy != "confidence":  # whose predictions include the output classifier
+        if policy not in CLASSIFIER_POLICIES:
             total += 2 * sizes.vocabulary * width
     return total
 

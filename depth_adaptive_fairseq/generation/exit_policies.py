@@ -1,4 +1,6 @@
-"""When a token leaves the decoder: one small class for each value of ``--exit-policy``.
+"""When a token leaves the decoder: what a policy is, and the policies that do not look at the model.
+
+``statistic_policies`` and ``halting_policies`` hold those that do: one small class for each value of ``--exit-policy``.
 
 A policy decides for *rows*, the hypotheses of a batched beam search, one decoding step at a time. For each step
 :meth:`ExitPolicy.begin_step` gives a function ``leave(exit_index, rows, block)`` that the decoder calls behind every
@@ -23,10 +25,12 @@ class SourceBatch:
     Attributes:
         tokens: source tokens, ``(sentences, src_len)``.
         padding_idx: the padding token.
+        encoder_outs: each ensemble member's encoder output, in fairseq's form.
     """
 
     tokens: Tensor
     padding_idx: int
+    encoder_outs: Sequence[dict] = ()
 
 
 class BlockOutput:
@@ -53,6 +57,11 @@ class BlockOutput:
         if self._logits is not None:
             selected._logits = [logits[index] for logits in self._logits]
         return selected
+
+
+def mean_over_members(values: List[Tensor]) -> Tensor:
+    """The average of a statistic over the ensemble."""
+    return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
 
 Leave = Callable[[int, Tensor, BlockOutput], Union[bool, Tensor]]
@@ -116,35 +125,6 @@ class UniformExit(ExitPolicy):
         # The upper bits, shifted so that the remainder is never negative.
         exits = (keys >> 16 & 0x7FFFFFFF) % self.num_exits + 1  # (rows,)
         return lambda exit_index, rows, block: exits[rows] == exit_index
-
-
-class ConfidenceExit(ExitPolicy):
-    """Leave at the first exit n < N whose largest probability exceeds tau_n (section 3, confidence thresholding).
-
-    The probability is that of the plain softmax, in float32: before temperature, language-model fusion and penalties.
-    """
-
-    name = "confidence"
-
-    def __init__(self, thresholds: Sequence[float]):
-        self.thresholds = list(thresholds)
-
-    def begin_step(self, prefixes, kept):
-        return lambda exit_index, rows, block: self.statistic(block) > self.thresholds[exit_index - 1]
-
-    @staticmethod
-    def statistic(block: BlockOutput) -> Tensor:
-        """max_y p(y | h^n), averaged over the members, ``(rows,)``."""
-        return _mean_over_members([_largest_probability(logits) for logits in block.logits()])
-
-
-def _largest_probability(logits: Tensor) -> Tensor:
-    logits = logits.float()
-    return (logits.amax(dim=-1) - logits.logsumexp(dim=-1)).exp()
-
-
-def _mean_over_members(values: List[Tensor]) -> Tensor:
-    return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
 
 # 64-bit mixing constants; odd, so that multiplication modulo 2**64 loses nothing.

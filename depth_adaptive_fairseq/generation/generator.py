@@ -46,7 +46,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
             IncrementalDecoder(model.decoder, encoder_out, self.beam_size)
             for model, encoder_out in zip(self.models, encoder_outs)
         ]
-        self._kept = self.policy.start(SourceBatch(net_input["src_tokens"], self.padding_idx))
+        self._kept = self.policy.start(SourceBatch(net_input["src_tokens"], self.padding_idx, encoder_outs))
         self.exits = None
         return encoder_outs
 

@@ -116,19 +116,8 @@ class IncrementalDecoder:
 
     def embed(self, tokens: Tensor) -> Tensor:
         """h^0 of the newest token of each row, ``(rows, width)``, from the whole prefixes, ``(rows, step + 1)``."""
-        decoder = self.decoder
         self.step = tokens.size(1) - 1
-        hidden = decoder.embed_scale * decoder.embed_tokens(tokens[:, -1])
-        if decoder.quant_noise is not None:
-            hidden = decoder.quant_noise(hidden)
-        if decoder.project_in_dim is not None:
-            hidden = decoder.project_in_dim(hidden)
-        if decoder.embed_positions is not None:
-            # An incremental state, even an empty one, asks for the last position only.
-            hidden = hidden + decoder.embed_positions(tokens, incremental_state={})[:, -1]
-        if decoder.layernorm_embedding is not None:
-            hidden = decoder.layernorm_embedding(hidden)
-        return hidden
+        return self.decoder.embed(tokens, newest_only=True).squeeze(1)
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         """Run block *exit_index* (from 1) on the newest token of *rows* (sorted; None: all of them).

@@ -8,10 +8,11 @@ field by field, so that an option of fairseq's ``transformer`` is never missing 
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from typing import List, Optional, Tuple
 
-from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models.transformer import TransformerConfig
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from depth_adaptive_fairseq.modules.halting import HALTING_KINDS
 
 # fairseq declares these as lists of integers but splits them as text.
 _TEXT_OPTIONS = {"encoder_layers_to_keep", "decoder_layers_to_keep"}
@@ -53,6 +54,19 @@ class DepthAdaptiveTransformerConfig(FlatTransformerConfig):
     share_exit_classifiers: bool = field(
         default=False,
         metadata={"help": "one output matrix for the classifiers of all exits (the paper's WMT setting)"},
+    )
+    halting: ChoiceEnum(HALTING_KINDS) = field(
+        default="none",
+        metadata={
+            "help": "a classifier that predicts the exit: one for the sentence, from the encoder (sequence); one for each "
+            "token, from block 1 (multinomial); a decision behind every block (geometric)"
+        },
+    )
+    halting_per_block: bool = field(
+        default=False, metadata={"help": "geometric: a halting classifier of its own for each block"}
+    )
+    gradient_scaling: float = field(
+        default=0.0, metadata={"help": "gamma of gradient scaling (appendix A), 0 for none"}
     )
 
 
@@ -110,6 +124,9 @@ def to_transformer_config(options) -> TransformerConfig:
         width = getattr(options, f"decoder_{name}", None)
         setattr(config.decoder, name, int(width or config.decoder.embed_dim))
     config.share_exit_classifiers = bool(getattr(options, "share_exit_classifiers", False))
+    config.halting = str(getattr(options, "halting", "none"))
+    config.halting_per_block = bool(getattr(options, "halting_per_block", False))
+    config.gradient_scaling = float(getattr(options, "gradient_scaling", 0.0))
     refuse_unsupported(config)
     return config
 
@@ -139,6 +156,19 @@ def refuse_unsupported(config: TransformerConfig) -> None:
     if config.decoder.layers < 1:
         raise DepthAdaptiveError(
             f"--decoder-layers {config.decoder.layers} was given; a model with exits needs at least 1 block."
+        )
+    if config.halting not in HALTING_KINDS:
+        raise DepthAdaptiveError(
+            f"--halting {config.halting} was given; the kinds are {', '.join(HALTING_KINDS)}: choose one of them."
+        )
+    if config.halting_per_block and config.halting != "geometric":
+        raise DepthAdaptiveError(
+            f"--halting-per-block was given with --halting {config.halting}; only geometric decides behind every block: "
+            "give --halting geometric, or leave the option out."
+        )
+    if config.gradient_scaling < 0:
+        raise DepthAdaptiveError(
+            f"--gradient-scaling {config.gradient_scaling} was given; give gamma, above 0, or 0 for none."
         )
     shares_embedding = config.share_decoder_input_output_embed or config.share_all_embeddings
     if shares_embedding and not config.share_exit_classifiers:

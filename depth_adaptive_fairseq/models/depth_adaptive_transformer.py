@@ -27,8 +27,12 @@ class DepthAdaptiveTransformerModel(TransformerModelBase):
 
     @classmethod
     def add_args(cls, parser) -> None:
-        """Declare the flat options; defaults stay with the dataclass, so that each preset keeps its own."""
-        gen_parser_from_dataclass(parser, cls.config_class(), delete_default=True)
+        """Declare the flat options; defaults stay with the dataclass, so that each preset keeps its own.
+
+        They are declared from the base sizes for presets too: fairseq would turn a flag that a preset sets, such as
+        ``--share-exit-classifiers``, into one that unsets it.
+        """
+        gen_parser_from_dataclass(parser, DepthAdaptiveTransformerConfig(), delete_default=True)
 
     @classmethod
     def build_model(cls, cfg, task):
@@ -42,6 +46,16 @@ class DepthAdaptiveTransformerModel(TransformerModelBase):
     @classmethod
     def build_decoder(cls, cfg, tgt_dict, embed_tokens):
         return DepthAdaptiveDecoder(cfg, tgt_dict, embed_tokens, no_encoder_attn=cfg.no_cross_attention)
+
+    def forward(self, src_tokens, src_lengths, prev_output_tokens, exit_paths=None, **kwargs):
+        """As fairseq's Transformer; with *exit_paths*, ``(batch, M, tgt_len)``, the decoder's pass along those exits.
+
+        Through here also in mixed training, so that distributed wrappers see the pass.
+        """
+        if exit_paths is None:
+            return super().forward(src_tokens, src_lengths, prev_output_tokens, **kwargs)
+        encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
+        return self.decoder(prev_output_tokens, encoder_out=encoder_out, exit_paths=exit_paths)
 
 
 # Presets are models of their own, not named architectures, so that hydra's `model: {_name: ...}` finds their sizes too.

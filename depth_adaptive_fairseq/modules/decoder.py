@@ -1,12 +1,15 @@
 """The N-exit decoder: fairseq's Transformer decoder with an output classifier behind every block."""
 
 import copy
-from typing import List, Tuple
+from typing import Optional
 
 from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor, nn
 
 from depth_adaptive_fairseq.modules.exit_classifier import ExitClassifier
+from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
+from depth_adaptive_fairseq.modules.gradient_scaling import scale_gradients_between_blocks
+from depth_adaptive_fairseq.modules.halting import build_halting
 
 
 class DepthAdaptiveDecoder(TransformerDecoderBase):
@@ -14,10 +17,13 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
 
     It is a full-depth decoder to anything that does not know about exits: ``forward`` returns the logits of
     exit N. The raw outputs h^1 .. h^N of all blocks come along in ``extra["inner_states"][1:]``, each
-    ``(tgt_len, batch, width)``, and :meth:`exit_classifier` turns any of them into logits.
+    ``(tgt_len, batch, width)``, and :meth:`exit_classifier` turns any of them into logits. A model with a halting
+    classifier adds ``extra["log_exit_distribution"]``, log q_t, outside of incremental decoding.
 
     Attributes:
         exit_classifiers: N classifiers, or a single one that all exits share (``--share-exit-classifiers``).
+        halting: the halting classifier (``--halting``), or None.
+        num_updates: how many updates the model has been trained for, as far as fairseq has told it.
     """
 
     # What stock fairseq calls the parts of its single classifier, and what they are called here.
@@ -26,6 +32,20 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
         "layer_norm": "layer_norm",
         "project_out_dim": "project_out",
     }
+
+    def __init__(self, cfg, dictionary, embed_tokens, no_encoder_attn=False):
+        super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn=no_encoder_attn)
+        self.num_updates = 0
+        self.halting = build_halting(
+            cfg.halting, cfg.encoder.embed_dim, self.embed_dim, self.num_exits, cfg.halting_per_block
+        )
+        if cfg.gradient_scaling > 0:
+            scale_gradients_between_blocks(self.layers, cfg.gradient_scaling)
+        self.gradient_scaling = cfg.gradient_scaling
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """Take note of training's progress (called by fairseq before every update)."""
+        self.num_updates = num_updates
 
     def build_output_projection(self, cfg, dictionary, embed_tokens) -> None:
         """Build the classifiers of all exits in the place of the stock decoder's single one."""
@@ -61,14 +81,43 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
         """Logits of the last exit from its raw features, ``(..., width)``: what a full-depth decoder predicts."""
         return self.exit_classifier(self.num_exits)(features)
 
-    def block_outputs(self, prev_output_tokens: Tensor, encoder_out) -> Tuple[List[Tensor], dict]:
-        """Run all blocks on all positions (teacher forcing).
+    def embed(self, tokens: Tensor, newest_only: bool = False) -> Tensor:
+        """h^0 of *tokens*, ``(batch, tgt_len)``, or of the newest token of each row only: ``(batch, those, width)``."""
+        positions = None
+        if self.embed_positions is not None:
+            # An incremental state, even an empty one, asks fairseq for the last position only.
+            positions = self.embed_positions(tokens, incremental_state={} if newest_only else None)
+        if newest_only:
+            tokens = tokens[:, -1:]
+        hidden = self.embed_scale * self.embed_tokens(tokens)
+        if self.quant_noise is not None:
+            hidden = self.quant_noise(hidden)
+        if self.project_in_dim is not None:
+            hidden = self.project_in_dim(hidden)
+        if positions is not None:
+            hidden = hidden + positions
+        if self.layernorm_embedding is not None:
+            hidden = self.layernorm_embedding(hidden)
+        return self.dropout_module(hidden)
 
-        Returns:
-            h^1 .. h^N, each ``(batch, tgt_len, width)``, and the stock decoder's extra outputs.
+    def extract_features(self, prev_output_tokens, encoder_out=None, incremental_state=None, *args, **kwargs):
+        """fairseq's features and extra outputs, and log q_t of the halting classifier among the latter."""
+        features, extra = super().extract_features(
+            prev_output_tokens, encoder_out, incremental_state, *args, **kwargs
+        )
+        if self.halting is not None and incremental_state is None:
+            hidden = [state.transpose(0, 1) for state in extra["inner_states"][1:]]
+            extra["log_exit_distribution"] = self.halting(hidden, encoder_out)  # (batch, tgt_len or 1, N)
+        return features, extra
+
+    def forward(self, prev_output_tokens, *args, exit_paths: Optional[Tensor] = None, encoder_out=None, **kwargs):
+        """As fairseq's decoder; with *exit_paths*, ``(batch, M, tgt_len)``, along those exits (mixed training).
+
+        Then the result is the state with which each position left, ``(batch, M, tgt_len, width)``, and no extra.
         """
-        _, extra = self.extract_features(prev_output_tokens, encoder_out)
-        return [hidden.transpose(0, 1) for hidden in extra["inner_states"][1:]], extra
+        if exit_paths is not None:
+            return run_exit_paths(self, prev_output_tokens, encoder_out, exit_paths)[-1], {}
+        return super().forward(prev_output_tokens, *args, encoder_out=encoder_out, **kwargs)
 
     def upgrade_state_dict_named(self, state_dict, name):
         """Rename a stock decoder's single classifier: it starts every exit (warm start)."""
@@ -85,4 +134,8 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
                     continue
                 for index in range(len(self.exit_classifiers)):
                     state_dict.setdefault(f"{prefix}exit_classifiers.{index}.{ours}.{kind}", tensor)
+        if self.halting is not None:
+            # A checkpoint of the first phase has no halting classifier: it starts as it was initialised.
+            for key, tensor in self.halting.state_dict().items():
+                state_dict.setdefault(f"{prefix}halting.{key}", tensor.detach().clone())
         return state_dict

@@ -31,9 +31,28 @@ class DepthAdaptiveTranslationConfig(TranslationConfig):
     exit_thresholds: str = field(
         default="0.5",
         metadata={
-            "help": "confidence: a token leaves at the first exit n whose largest probability exceeds tau_n; one number "
-            "for all exits, or N-1 numbers with commas, each from 0 to 1"
+            "help": "confidence, geometric: tau_n; a token leaves at the first exit n whose largest probability, or stopping "
+            "probability, exceeds it; one number for all exits, or N-1 numbers with commas, each from 0 to 1"
         },
+    )
+    exit_entropy: Optional[float] = field(
+        default=None,
+        metadata={"help": "entropy: a token leaves when the entropy of an exit's prediction is below this, in nats"},
+    )
+    exit_margin: Optional[float] = field(
+        default=None,
+        metadata={"help": "margin: a token leaves when the best minus the second-best probability exceeds this, 0 to 1"},
+    )
+    exit_saturation: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "saturation: a token leaves at exit n >= 2 when the cosine of its states behind blocks n and n-1 "
+            "exceeds this, -1 to 1"
+        },
+    )
+    exit_patience: Optional[int] = field(
+        default=None,
+        metadata={"help": "patience: a token leaves when this many exits in a row predict the same token, 1 or more"},
     )
     exit_seed: int = field(default=1, metadata={"help": "uniform: the seed of the drawn exits"})
     exit_log: Optional[str] = field(
@@ -78,7 +97,9 @@ class DepthAdaptiveTranslationTask(TranslationTask):
         Raises:
             DepthAdaptiveError: models without exits or of different depth, or options that do not go together.
         """
-        policy = build_exit_policy(ExitOptions.read(args, self.cfg), common_depth(models))
+        num_exits = common_depth(models)
+        halting = [model.decoder.halting for model in models]
+        policy = build_exit_policy(ExitOptions.read(args, self.cfg), num_exits, halting)
         refuse_unsupported(args, policy.name)
         # Scoring and alignment are fairseq's own classes, which run all blocks: hence only at full depth.
         if not (getattr(args, "score_reference", False) or getattr(args, "print_alignment", None)):

@@ -17,9 +17,11 @@ def files_below(folder: Path) -> list[str]:
 
 
 def read_manifest(folder: Path) -> dict:
-    """The manifest of a prepared folder; empty if it has none."""
-    path = folder / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The manifest of a prepared folder; empty if it has none that can be read."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
 
 
 def is_current(folder: Path, key: str) -> bool:

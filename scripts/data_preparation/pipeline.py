@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from . import binarization, bpe, cutting, output, sources, tokenization
 from .errors import PreparationError
-from .steps import Outcome, Step, WorkFolder, remove
+from .steps import Outcome, Step, WorkFolder
 from .template import Template
 
 
@@ -121,7 +122,8 @@ def prepare(
             folders = {name: outcome.folder for name, outcome in outcomes.items()}
             assembled = output.assemble(work.path, folders, manifest)
             output.publish(assembled, out)
-        work.remove_all_but(steps)
+        # step by step, so that a work folder that is left half removed still holds whole steps only
+        work.remove_all_but([] if clean else steps)
         if clean:
-            remove(work.path)
+            shutil.rmtree(work.path)
     return output.read_manifest(out), up_to_date

@@ -154,7 +154,7 @@ def sum_of_numbers(draw: Draw) -> Pair:
 
 
 def average(draw: Draw) -> Pair:
-    value = decimal(draw.randint(11, 99))
+    value = decimal(10 * draw.randint(1, 20) + draw.randint(1, 9))
     return finish(f"der Durchschnitt ist {value.de}", f"the average is {value.en}")
 
 

@@ -12,7 +12,8 @@ fairseq, which ``--user-dir`` wants to do itself.
 
 import sys
 
-_WATCHED = frozenset(("antlr4", "fairseq", "fairseq_cli", "hydra"))
+# What some mend is for; "_pytest" because hydra is a plugin of pytest's.
+_WATCHED = frozenset(("_pytest", "antlr4", "fairseq", "fairseq_cli", "hydra"))
 _COMPAT = "depth_adaptive_fairseq.compat"
 
 

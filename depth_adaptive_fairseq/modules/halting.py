@@ -1,0 +1,143 @@
+"""Halting classifiers: q_t, the predicted distribution over exits (section 3, Eqs. 8 and 11 to 13).
+
+Each is one linear layer. They work in float32 and in log-space whatever the model's precision, so that a chi near 0 or 1
+and a depth of 24 stay finite in float16 too.
+"""
+
+from typing import Dict, List, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+HALTING_KINDS = ("none", "sequence", "multinomial", "geometric")
+
+
+class HaltingClassifier(nn.Module):
+    """A classifier of exits.
+
+    Attributes:
+        kind: its name in ``--halting``.
+        per_sentence: whether it predicts one exit for the whole sentence.
+    """
+
+    kind: str
+    per_sentence = False
+
+    def predict(self, log_distribution: Tensor) -> Tensor:
+        """The exit taken at inference, from 1, ``(...)``, given log q, ``(..., N)``: the most probable one."""
+        return log_distribution.argmax(dim=-1) + 1
+
+
+class SequenceHalting(HaltingClassifier):
+    """One distribution for the whole sentence: softmax(W_h s + b_h), s the mean encoder output (Eq. 8)."""
+
+    kind = "sequence"
+    per_sentence = True
+
+    def __init__(self, encoder_width: int, num_exits: int):
+        super().__init__()
+        self.projection = _linear(encoder_width, num_exits)
+
+    def logits(self, encoder_out: Dict[str, List[Tensor]]) -> Tensor:
+        """From fairseq's encoder output, over its unpadded positions only, to ``(batch, N)``."""
+        states = encoder_out["encoder_out"][0].float()  # (src_len, batch, encoder width)
+        if len(encoder_out["encoder_padding_mask"]) > 0:
+            real = ~encoder_out["encoder_padding_mask"][0].t().unsqueeze(-1)  # (src_len, batch, 1)
+            mean = (states * real).sum(dim=0) / real.sum(dim=0)
+        else:
+            mean = states.mean(dim=0)
+        return self.projection(mean.to(self.projection.weight.dtype)).float()
+
+    def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
+        """log q, ``(batch, 1, N)``."""
+        return self.logits(encoder_out).log_softmax(dim=-1).unsqueeze(1)
+
+
+class MultinomialHalting(HaltingClassifier):
+    """One distribution a token, from the first block's output: softmax(W_h h_t^1 + b_h) (Eq. 11)."""
+
+    kind = "multinomial"
+
+    def __init__(self, decoder_width: int, num_exits: int):
+        super().__init__()
+        self.projection = _linear(decoder_width, num_exits)
+
+    def logits(self, first_hidden: Tensor) -> Tensor:
+        """From h^1, ``(..., width)``, to ``(..., N)``."""
+        return self.projection(first_hidden).float()
+
+    def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
+        """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
+        return self.logits(hidden[0]).log_softmax(dim=-1)
+
+
+class GeometricHalting(HaltingClassifier):
+    """A decision behind every block but the last: chi_t^n = sigmoid(w_h h_t^n + b_h) (Eqs. 12 and 13).
+
+    Args:
+        per_block: a layer of its own for each block, instead of one for all.
+    """
+
+    kind = "geometric"
+
+    def __init__(self, decoder_width: int, num_exits: int, per_block: bool = False):
+        super().__init__()
+        copies = num_exits - 1 if per_block else 1
+        self.projections = nn.ModuleList(_linear(decoder_width, 1) for _ in range(copies))
+
+    def logits(self, exit_index: int, hidden: Tensor) -> Tensor:
+        """The logit of chi^n, from h^n, ``(..., width)``, to ``(...)``; *exit_index* counts from 1."""
+        projection = self.projections[0 if len(self.projections) == 1 else exit_index - 1]
+        return projection(hidden).squeeze(-1).float()
+
+    def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
+        """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
+        if len(hidden) == 1:  # nothing to decide
+            return hidden[0].new_zeros(*hidden[0].shape[:-1], 1, dtype=torch.float32)
+        logits = torch.stack([self.logits(n, h) for n, h in enumerate(hidden[:-1], start=1)], dim=-1)
+        return geometric_log_distribution(logits)
+
+    def predict(self, log_distribution: Tensor) -> Tensor:
+        """The first exit whose chi exceeds 0.5, that is, takes more than half of what is left."""
+        distribution = log_distribution.exp()
+        left = distribution.flip(-1).cumsum(dim=-1).flip(-1)  # sum of q(n') over n' >= n
+        return (distribution > 0.5 * left).int().argmax(dim=-1) + 1  # exit N takes all that is left
+
+
+def geometric_log_distribution(logits: Tensor) -> Tensor:
+    """log q of Eq. 13 from the logits of chi^1 .. chi^{N-1}.
+
+    log q(n) = log chi^n + sum_{n' < n} log(1 - chi^{n'}); exit N takes the remainder, whose last term is missing.
+
+    Args:
+        logits: ``(..., N - 1)``.
+
+    Returns:
+        ``(..., N)``.
+    """
+    stay = logsigmoid(-logits).cumsum(dim=-1)  # (..., N - 1), having passed exit n
+    reached = torch.cat([torch.zeros_like(stay[..., :1]), stay], dim=-1)  # (..., N)
+    leave = torch.cat([logsigmoid(logits), torch.zeros_like(stay[..., :1])], dim=-1)
+    return reached + leave
+
+
+def build_halting(kind: str, encoder_width: int, decoder_width: int, num_exits: int, per_block: bool) -> Optional[HaltingClassifier]:
+    """The halting classifier of ``--halting`` *kind*, or None for ``none``.
+
+    Raises:
+        KeyError: an unknown kind.
+    """
+    return {
+        "none": lambda: None,
+        "sequence": lambda: SequenceHalting(encoder_width, num_exits),
+        "multinomial": lambda: MultinomialHalting(decoder_width, num_exits),
+        "geometric": lambda: GeometricHalting(decoder_width, num_exits, per_block),
+    }[kind]()
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
