@@ -42,6 +42,15 @@ def test_every_option_of_fairseqs_transformer_is_there():
     assert missing == set()
 
 
+@pytest.mark.parametrize("name, _", PRESETS)
+def test_a_flag_sets_its_option_whatever_the_preset(name, _):
+    parser = argparse.ArgumentParser()
+    ARCH_MODEL_REGISTRY[name].add_args(parser)
+    flags = ["--share-exit-classifiers", "--share-all-embeddings", "--decoder-normalize-before"]
+    parsed = parser.parse_args(flags)
+    assert parsed.share_exit_classifiers and parsed.share_all_embeddings and parsed.decoder_normalize_before
+
+
 def test_flat_and_nested_defaults_agree():
     nested = to_transformer_config(FlatTransformerConfig())
     reference = TransformerConfig()
