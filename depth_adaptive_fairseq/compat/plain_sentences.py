@@ -95,7 +95,8 @@ def _mend_models(module):
             AssertionError,
         )
 
-    _rephrase(module, "build_model", AssertionError, unknown)
+    # fairseq fails to format its own message where the configuration has braces: a KeyError.
+    _rephrase(module, "build_model", (AssertionError, KeyError), unknown)
 
 
 def _mend_tasks(module):

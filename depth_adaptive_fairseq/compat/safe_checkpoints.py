@@ -85,7 +85,7 @@ def _load(torch, file, *arguments, **options):
 
 def _offender(message):
     """The function or class that PyTorch's message names, if it is about one."""
-    found = re.search(r"(?:GLOBAL|class|global|function)\s+`?((?:\w+\.)+\w+)", message)
+    found = re.search(r"(?:GLOBAL|class|function)\s+[`']?((?:\w+\.)+\w+)", message)
     return found and found.group(1)
 
 

@@ -162,11 +162,10 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         return loss, log
 
     def _supervise(self, decoder, log_distribution: Tensor, exits: List[ExitLoss], real: Tensor) -> ExitSupervision:
-        scores = log_distribution.new_zeros(*real.shape, decoder.num_exits)
-        if self.oracle == "likelihood":
-            scores[real] = -torch.stack([each.nll for each in exits], dim=-1).to(scores)
-        else:
-            scores[real] = torch.stack([each.correct for each in exits], dim=-1).to(scores)
+        # (target tokens, N); in float64, so that ties are ties
+        known = [-each.nll if self.oracle == "likelihood" else each.correct for each in exits]
+        scores = torch.zeros(*real.shape, decoder.num_exits, dtype=torch.float64, device=real.device)
+        scores[real] = torch.stack(known, dim=-1).to(scores)
         if not decoder.halting.per_sentence:
             log_distribution = log_distribution[:, self.ignore_prefix_size :]
         return supervise_exits(
@@ -206,7 +205,9 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         return loss, log
 
     def _decoder(self, model) -> DepthAdaptiveDecoder:
-        decoder = getattr(getattr(model, "module", model), "decoder", None)
+        while hasattr(model, "module"):  # distributed wrappers, of which fairseq uses two
+            model = model.module
+        decoder = getattr(model, "decoder", None)
         if not isinstance(decoder, DepthAdaptiveDecoder):
             raise DepthAdaptiveError(
                 f"--criterion depth_adaptive_cross_entropy was given with a {type(model).__name__}, which has one exit; "

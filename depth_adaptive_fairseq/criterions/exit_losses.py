@@ -11,6 +11,8 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
+from depth_adaptive_fairseq.modules.precision import widen
+
 
 class ExitLoss(NamedTuple):
     """What one visit to an exit's classifier gives.
@@ -61,7 +63,7 @@ class _LossWithGradient(torch.autograd.Function):
         with torch.set_grad_enabled(keep_gradient):
             hidden = hidden.detach().requires_grad_(keep_gradient)
             output = classifier(hidden)
-        logits = _widen(output.detach())  # (positions, V)
+        logits = widen(output.detach())  # (positions, V)
         loss, nll, correct, log_normaliser = _losses(logits, target, label_smoothing)
         if keep_gradient:
             epsilon = label_smoothing / (logits.size(-1) - 1)
@@ -83,13 +85,8 @@ class _LossWithGradient(torch.autograd.Function):
 
 
 def _plain_loss(classifier, hidden, target, label_smoothing, weight):
-    loss, nll, correct, _ = _losses(_widen(classifier(hidden)), target, label_smoothing)
+    loss, nll, correct, _ = _losses(widen(classifier(hidden)), target, label_smoothing)
     return loss.sum() * weight, nll, correct
-
-
-def _widen(logits: Tensor) -> Tensor:
-    """Losses are computed in float32 or wider, as fairseq's are."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def _losses(logits: Tensor, target: Tensor, label_smoothing: float):

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 
+_TIE = 1e-9
+
+
 def sequence_oracle(scores: Tensor, real: Tensor, penalty: float) -> Tensor:
     """One exit for each sentence: argmax_n sum_t score_t^n - lambda n (Eq. 9 with LL, Eq. 10 with C).
 
@@ -36,7 +39,7 @@ def token_oracle(scores: Tensor, real: Tensor, penalty: float, kernel_width: flo
         exits from 1, ``(batch, tgt_len)``; arbitrary at padding.
     """
     scores = _mask(scores, real)
-    if kernel_width > 0:
+    if kernel_width != 0:
         scores = torch.einsum("ts,bsn->btn", rbf_kernel(scores.size(1), kernel_width).to(scores), scores)
     return _best_exit(scores, penalty)
 
@@ -56,9 +59,12 @@ def rbf_kernel(length: int, width: float) -> Tensor:
 
 
 def _mask(scores: Tensor, real: Tensor) -> Tensor:
-    return torch.where(real.unsqueeze(-1), scores.detach(), 0.0)
+    return torch.where(real.unsqueeze(-1), scores.detach().double(), 0.0)
 
 
 def _best_exit(scores: Tensor, penalty: float) -> Tensor:
     exits = torch.arange(1, scores.size(-1) + 1, device=scores.device)
-    return (scores - penalty * exits).argmax(dim=-1) + 1  # argmax takes the first of equals
+    penalised = scores - penalty * exits
+    # Sums that are equal on paper may differ in their last bits: correctness scores tie all the time.
+    best = penalised.ge(penalised.amax(dim=-1, keepdim=True) - _TIE)
+    return best.int().argmax(dim=-1) + 1  # argmax takes the first of equals

@@ -1,13 +1,25 @@
 """Gradient scaling (appendix A, algorithm 1): balances the gradients of N exits on their way down."""
 
+import torch
 from torch import Tensor, nn
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Leaves values as they are to the last bit, which the formula g x + (1 - g) x does not in half precision."""
+
+    @staticmethod
+    def forward(ctx, tensor, factor):
+        ctx.factor = factor
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.factor, None
 
 
 def scale_gradient(tensor: Tensor, factor: float) -> Tensor:
     """SCALE(x, g) = g x + (1 - g) stopgrad(x): the value of *tensor*, its gradient times *factor*."""
-    if factor == 1.0:
-        return tensor
-    return factor * tensor + (1.0 - factor) * tensor.detach()
+    return tensor if factor == 1.0 else _ScaleGradient.apply(tensor, factor)
 
 
 def exit_gamma(gamma: float, exit_index: int, num_exits: int) -> float:

@@ -1,6 +1,6 @@
 """Halting classifiers: q_t, the predicted distribution over exits (section 3, Eqs. 8 and 11 to 13).
 
-Each is one linear layer. They work in float32 and in log-space whatever the model's precision, so that a chi near 0 or 1
+Each is one linear layer. They work in float32 or wider and in log-space whatever the model's precision, so that a chi near 0 or 1
 and a depth of 24 stay finite in float16 too.
 """
 
@@ -9,6 +9,8 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
+
+from depth_adaptive_fairseq.modules.precision import widen
 
 HALTING_KINDS = ("none", "sequence", "multinomial", "geometric")
 
@@ -41,13 +43,13 @@ class SequenceHalting(HaltingClassifier):
 
     def logits(self, encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """From fairseq's encoder output, over its unpadded positions only, to ``(batch, N)``."""
-        states = encoder_out["encoder_out"][0].float()  # (src_len, batch, encoder width)
+        states = widen(encoder_out["encoder_out"][0])  # (src_len, batch, encoder width)
         if len(encoder_out["encoder_padding_mask"]) > 0:
             real = ~encoder_out["encoder_padding_mask"][0].t().unsqueeze(-1)  # (src_len, batch, 1)
             mean = (states * real).sum(dim=0) / real.sum(dim=0)
         else:
             mean = states.mean(dim=0)
-        return self.projection(mean.to(self.projection.weight.dtype)).float()
+        return widen(self.projection(mean.to(self.projection.weight.dtype)))
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, 1, N)``."""
@@ -65,7 +67,7 @@ class MultinomialHalting(HaltingClassifier):
 
     def logits(self, first_hidden: Tensor) -> Tensor:
         """From h^1, ``(..., width)``, to ``(..., N)``."""
-        return self.projection(first_hidden).float()
+        return widen(self.projection(first_hidden))
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
@@ -89,12 +91,12 @@ class GeometricHalting(HaltingClassifier):
     def logits(self, exit_index: int, hidden: Tensor) -> Tensor:
         """The logit of chi^n, from h^n, ``(..., width)``, to ``(...)``; *exit_index* counts from 1."""
         projection = self.projections[0 if len(self.projections) == 1 else exit_index - 1]
-        return projection(hidden).squeeze(-1).float()
+        return widen(projection(hidden).squeeze(-1))
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
         if len(hidden) == 1:  # nothing to decide
-            return hidden[0].new_zeros(*hidden[0].shape[:-1], 1, dtype=torch.float32)
+            return torch.zeros_like(widen(hidden[0][..., :1]))
         logits = torch.stack([self.logits(n, h) for n, h in enumerate(hidden[:-1], start=1)], dim=-1)
         return geometric_log_distribution(logits)
 

@@ -1,10 +1,11 @@
 """The task ``depth_adaptive_translation``: fairseq's translation, decoded with an exit per token."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import List, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum
+from fairseq.dataclass.configs import GenerationConfig
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
@@ -114,7 +115,16 @@ class DepthAdaptiveTranslationTask(TranslationTask):
         return generator
 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
-        """Translate a batch and report its exits."""
+        """Translate a batch and report its exits.
+
+        Raises:
+            DepthAdaptiveError: ``--constraints`` without any, as in fairseq-generate.
+        """
+        if constraints is None and getattr(getattr(generator, "search", None), "supports_constraints", False):
+            raise DepthAdaptiveError(
+                "--constraints was given, but the batch has none; only fairseq-interactive reads constraints, behind tabs in "
+                "its input: use it, or leave the option out."
+            )
         hypotheses = super().inference_step(generator, models, sample, prefix_tokens, constraints)
         for hypothesis in (hypothesis for sentence in hypotheses for hypothesis in sentence):
             if "exits" not in hypothesis:
@@ -133,6 +143,24 @@ class DepthAdaptiveTranslationTask(TranslationTask):
                 self._report.summarise_sentence(*sentence)
         self._report.add(ids, lengths, best)
         self._report_interactive = interactive
+
+    def filter_indices_by_size(self, indices, dataset, max_positions=None, ignore_invalid_inputs=False):
+        """Drop sentences that are too long.
+
+        Raises:
+            DepthAdaptiveError: there are some, and fairseq was not told to skip them.
+        """
+        if not ignore_invalid_inputs:
+            _, too_long = dataset.filter_indices_by_size(indices, max_positions)
+            if len(too_long) > 0:
+                size = dataset.size(too_long[0])
+                size = tuple(map(int, size)) if isinstance(size, tuple) else int(size)
+                raise DepthAdaptiveError(
+                    f"{len(too_long)} sentences are longer than --max-source-positions and --max-target-positions allow, "
+                    f"which is {max_positions} tokens; the first, number {too_long[0]}, has {size}: shorten them, raise the "
+                    "limits, or skip them with --skip-invalid-size-inputs-valid-test."
+                )
+        return super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs)
 
     def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
         """Wrap sentences that come one buffer at a time, numbering them from 0 across buffers."""
@@ -188,10 +216,10 @@ def refuse_unsupported(args, policy: str) -> None:
                     f"--{option.replace('_', '-')} was given with --exit-policy {policy}; {reason}: "
                     "give --exit-policy full, or leave the option out."
                 )
-    for option in ("iter_decode_max_iter", "iter_decode_with_beam"):
-        usual = {"iter_decode_max_iter": 10, "iter_decode_with_beam": 1}[option]
-        if getattr(args, option, usual) != usual:
+    for option in fields(GenerationConfig):
+        iterative = option.name.startswith("iter_decode") or option.name == "retain_iter_history"
+        if iterative and getattr(args, option.name, option.default) != option.default:
             raise DepthAdaptiveError(
-                f"--{option.replace('_', '-')} was given; it belongs to iterative (non-autoregressive) models, which have no "
-                "exits: leave the option out."
+                f"--{option.name.replace('_', '-')} was given; it belongs to iterative (non-autoregressive) models, which have "
+                "no exits: leave the option out."
             )

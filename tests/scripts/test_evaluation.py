@@ -1,0 +1,139 @@
+"""The file of results, the comparison with fixed exits, the plot and the page of exits."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from evaluation.comparison import describe_gains, fixed_curve, gain_over_fixed  # noqa: E402
+from evaluation.decoding import policy_options  # noqa: E402
+from evaluation.results import COLUMNS, add_result, as_table, has_result, read_results  # noqa: E402
+from evaluation.scoring import score  # noqa: E402
+
+
+def row(policy, bleu, average_exit, **changes):
+    values = dict.fromkeys(COLUMNS, "0")
+    values.update(model="m", subset="test", policy=policy, bleu=bleu, sacrebleu=bleu, average_exit=average_exit)
+    values.update(flops_per_token=2e6, tokens_per_second=100, checkpoint_sha256="abc", beam=5, sentences=3)
+    return {**values, **changes}
+
+
+FIXED = [row("fixed:1", 10.0, 1.0), row("fixed:2", 20.0, 2.0), row("full", 22.0, 3.0)]
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_result_replaces_the_older_one_of_its_policy(tmp_path):
+    path = tmp_path / "sub" / "results.csv"
+    for each in (row("full", 1.0, 3.0), row("fixed:1", 2.0, 1.0), row("full", 3.0, 3.0, checkpoint_sha256="def")):
+        add_result(path, each)
+    assert [(each["policy"], each["bleu"]) for each in read_results(path)] == [("fixed:1", "2.0"), ("full", "3.0")]
+    assert not list(path.parent.glob("*.partial"))
+
+
+def test_a_row_is_done_only_for_its_own_checkpoint(tmp_path):
+    path = tmp_path / "results.csv"
+    add_result(path, row("full", 1.0, 3.0))
+    rows = read_results(path)
+    assert has_result(rows, row("full", 9.0, 9.0))
+    assert not has_result(rows, row("full", 1.0, 3.0, checkpoint_sha256="other"))
+    assert not has_result(rows, row("full", 1.0, 3.0, subset="valid"))
+
+
+def test_another_csv_is_refused(tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="not a file of results"):
+        read_results(path)
+
+
+def test_gain_is_measured_against_interpolated_fixed_exits():
+    curve = fixed_curve([*FIXED, row("uniform", 50.0, 1.5)])
+    assert curve == [(1.0, 10.0), (2.0, 20.0), (3.0, 22.0)]
+    assert gain_over_fixed(row("confidence:0.5", 17.0, 1.5), curve) == pytest.approx(2.0)
+    assert gain_over_fixed(row("confidence:0.5", 17.0, 0.5), curve) is None
+
+
+def test_rows_below_fixed_exits_are_named():
+    text = describe_gains([*FIXED, row("confidence:0.5", 17.0, 1.5), row("confidence:0.9", 20.0, 2.5)])
+    assert "2.00 above" in text and "1.00 below" in text and "1 of 2" in text
+    assert describe_gains(FIXED) == ""
+
+
+def test_table_has_a_line_for_each_row():
+    assert len(as_table(FIXED).splitlines()) == 2 + len(FIXED)
+
+
+@pytest.mark.parametrize(
+    "specification, options",
+    [
+        ("full", {"exit_policy": "full"}),
+        ("fixed:3", {"exit_policy": "fixed", "exit_at": "3"}),
+        ("confidence:0.9,0.8", {"exit_policy": "confidence", "exit_thresholds": "0.9,0.8"}),
+        ("stock", {}),
+    ],
+)
+def test_policies_are_written_with_their_argument(specification, options):
+    assert policy_options(specification) == options
+
+
+def test_an_argument_for_a_policy_without_one_is_refused():
+    with pytest.raises(ValueError, match="full takes no argument"):
+        policy_options("full:2")
+
+
+def test_scores_tell_tokenised_from_detokenised_text(tmp_path):
+    (tmp_path / "prepared.json").write_text(
+        json.dumps({"template": {"languages": {"source": "de", "target": "en"}, "tokenize": {"lowercase": True}}})
+    )
+    for folder, line in (("tokenized", "he did not go to the house , she &apos;s sure .\n"), ("raw", "He did not go to the house, she's sure.\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.en").write_text(line)
+    scores = score(tmp_path, "test", ["he did not go to the house , she &apos;s sure ."])
+    assert scores.tokenised == pytest.approx(100) and scores.detokenised == pytest.approx(100)
+    assert "case:lc" in scores.signature
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_plot_is_written(tmp_path, ending):
+    for each in [*FIXED, row("confidence:0.5", 17.0, 1.5), row("confidence:0.9", 21.0, 2.5)]:
+        add_result(tmp_path / "results.csv", each)
+    done = run("plot_tradeoff.py", tmp_path / "results.csv", "--out", tmp_path / f"plot.{ending}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"plot.{ending}").stat().st_size > 5000
+
+
+def test_plot_of_a_subset_without_rows_is_refused(tmp_path):
+    add_result(tmp_path / "results.csv", FIXED[0])
+    done = run("plot_tradeoff.py", tmp_path / "results.csv", "--subset", "valid", "--out", tmp_path / "plot.png")
+    assert done.returncode == 1 and "valid" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "plot.png").exists()
+
+
+def test_page_shows_every_token_with_its_exit(tmp_path):
+    log = tmp_path / "exits.jsonl"
+    records = [
+        {"id": 1, "tokens": ["▁<b>", "x", "</s>"], "exits": [3, 1, 2], "scores": [-0.1, -0.2, -0.3], "average_exit": 2.0},
+        {"id": 0, "tokens": ["▁first", "</s>"], "exits": [1, 1], "scores": [-0.1, -0.2], "average_exit": 1.0},
+    ]
+    log.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+    done = run("view_exits.py", log, "--out", tmp_path / "exits.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "exits.html").read_text(encoding="utf-8")
+    assert len(re.findall('class="token[ "]', page)) == 5 and "<b>3</b>&lt;b&gt;" in page
+    assert page.index("first") < page.index("&lt;b&gt;")
+
+
+def test_page_of_something_else_is_refused(tmp_path):
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
+    done = run("view_exits.py", tmp_path / "other.jsonl", "--out", tmp_path / "exits.html")
+    assert done.returncode == 1 and "line 1" in done.stderr and "Traceback" not in done.stderr
