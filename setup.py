@@ -63,10 +63,12 @@ setup(
         "sacrebleu>=2.3,<3",
         "sacremoses>=0.1",
         "sentencepiece>=0.2",
+        "tabulate>=0.9",
+        "tqdm>=4.65",
     ],
     extras_require={
         "test": ["pytest>=7.4", "pytest-xdist>=3.3", "hypothesis>=6.80"],
-        "quickstart": ["Babel>=2.12", "num2words>=0.5.13", "matplotlib>=3.7", "tqdm>=4.65"],
+        "quickstart": ["Babel>=2.12", "num2words>=0.5.13", "matplotlib>=3.7"],
         "benchmark": ["ctranslate2>=4.4"],
     },
 )

@@ -5,7 +5,7 @@
         --gen-subset test --policies full fixed:1 uniform confidence:0.5 confidence:0.9 --results results.csv
 
 A policy is written `policy` or `policy:argument`: the exit of `fixed`, the seed of `uniform`, the thresholds of
-`confidence`; `stock` decodes a model without exits (with `--task translation`). All options of fairseq-generate hold,
+`confidence` and `geometric`, the value of `entropy`, `margin`, `saturation` and `patience`; `stock` decodes a model without exits (with `--task translation`). All options of fairseq-generate hold,
 and `--beam 5 --max-tokens 4096 --remove-bpe sentencepiece` unless said otherwise. The data folder is one that
 prepare_data.py made. Rows that the file of results holds already are not measured again.
 """
@@ -101,4 +101,7 @@ def main(arguments=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

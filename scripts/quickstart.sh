@@ -13,37 +13,45 @@ source "$root/.venv/bin/activate"
 out=${1:-$root/outputs/quickstart}
 mkdir -p "$out"
 data=$out/data-bin
-checkpoint=$out/aligned/checkpoint_best.pt
 
 say() { printf '\n== %s\n' "$*"; }
 
 say "1. Generate and binarise a German-English corpus of dates, times, numbers, prices and lists"
 python "$root/scripts/prepare_data.py" phrases.de-en --out "$data"
 
-say "2. Train a decoder with 6 exits (aligned training)"
-if [[ ! -f $out/aligned/trained ]]; then
+# train FOLDER OPTION...: train into $out/FOLDER, once, showing the essence of fairseq's log
+train() {
+  local folder=$1
+  shift
+  if [[ -f $out/$folder/trained ]]; then return; fi
   fairseq-train "$data" --user-dir depth_adaptive_fairseq --task depth_adaptive_translation \
-    --arch depth_adaptive_transformer_tiny --criterion depth_adaptive_cross_entropy --label-smoothing 0.1 \
-    --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 3 \
-    --encoder-normalize-before --decoder-normalize-before --dropout 0.0 \
-    --lr 6e-3 --lr-scheduler inverse_sqrt --warmup-updates 150 \
-    --max-tokens 2048 --max-epoch "${EPOCHS:-6}" --seed 1 --no-epoch-checkpoints --save-dir "$out/aligned" \
-    --log-format simple --log-interval 50 2>&1 | tee "$out/train.log" \
-    | grep --line-buffered -E 'train_inner|valid on|rror' | sed -u -E 's/^.*\| (epoch)/\1/' | cut -c1-150
-  touch "$out/aligned/trained"
-fi
+    --arch depth_adaptive_transformer_tiny --encoder-normalize-before --decoder-normalize-before --dropout 0.0 \
+    --criterion depth_adaptive_cross_entropy --label-smoothing 0.1 \
+    --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 3 --lr-scheduler inverse_sqrt \
+    --max-tokens 2048 --seed 1 --no-epoch-checkpoints --save-dir "$out/$folder" \
+    --log-format simple --log-interval 50 "$@" 2>&1 | tee "$out/$folder.log" \
+    | grep --line-buffered -E 'train_inner|valid on|rror' | sed -u -E 's/^.*\| (epoch)/\1/' | cut -c1-160
+  touch "$out/$folder/trained"
+}
 
-say "3. Translate the test set, each token leaving where the model is sure enough"
-fairseq-generate "$data" --user-dir depth_adaptive_fairseq --task depth_adaptive_translation --path "$checkpoint" \
-  --beam 5 --max-tokens 4096 --remove-bpe sentencepiece \
-  --exit-policy confidence --exit-thresholds 0.9 --exit-log "$out/exits.jsonl" > "$out/generate.log"
+say "2. Train a decoder with 6 exits (aligned training)"
+train aligned --lr 6e-3 --warmup-updates 150 --max-epoch "${EPOCHS:-6}"
+
+say "3. Go on with a halting classifier, which learns where each token may leave"
+train geometric --finetune-from-model "$out/aligned/checkpoint_best.pt" --halting geometric \
+  --exit-loss-weight 1 --oracle likelihood --oracle-penalty 0.05 --lr 1e-3 --warmup-updates 50 --max-epoch 1
+
+say "4. Translate the test set, each token leaving where the classifier says"
+fairseq-generate "$data" --user-dir depth_adaptive_fairseq --task depth_adaptive_translation \
+  --path "$out/geometric/checkpoint_best.pt" --beam 5 --max-tokens 4096 --remove-bpe sentencepiece \
+  --exit-policy geometric --exit-thresholds 0.7 --exit-log "$out/exits.jsonl" > "$out/generate.log"
 grep -E 'average exit|^Generate' "$out/generate.log" | sed -E 's/^.*\| (exit policy)/\1/'
 
-say "4. Compare exit policies"
-python "$root/scripts/evaluate_policies.py" "$data" --path "$checkpoint" --gen-subset test --beam 5 \
+say "5. Compare exit policies"
+python "$root/scripts/evaluate_policies.py" "$data" --path "$out/geometric/checkpoint_best.pt" --gen-subset test --beam 5 \
   --results "$out/results.csv" \
-  --policies full fixed:{1..5} uniform confidence:{0.5,0.7,0.9,0.97}
+  --policies full fixed:{1..5} uniform confidence:{0.3,0.5,0.7} geometric:{0.5,0.7,0.9}
 
-say "5. Look at it"
+say "6. Look at it"
 python "$root/scripts/plot_tradeoff.py" "$out/results.csv" --out "$out/tradeoff.png"
 python "$root/scripts/view_exits.py" "$out/exits.jsonl" --data "$data" --out "$out/exits.html"

@@ -14,6 +14,18 @@ from depth_adaptive_fairseq.generation.report import ExitStatistics
 
 STOCK = "stock"
 
+# The option that a policy's argument is for.
+ARGUMENTS = {
+    "fixed": "exit_at",
+    "uniform": "exit_seed",
+    "confidence": "exit_thresholds",
+    "geometric": "exit_thresholds",
+    "entropy": "exit_entropy",
+    "margin": "exit_margin",
+    "saturation": "exit_saturation",
+    "patience": "exit_patience",
+}
+
 
 @dataclass
 class Decoded:
@@ -41,13 +53,12 @@ def policy_options(specification: str) -> dict:
         return {}
     options = {"exit_policy": policy}
     if argument:
-        names = {"fixed": "exit_at", "uniform": "exit_seed", "confidence": "exit_thresholds"}
-        if policy not in names:
+        if policy not in ARGUMENTS:
             raise ValueError(
                 f"'{specification}' was given; {policy} takes no argument: give '{policy}', or one of "
-                + ", ".join(f"{name}:..." for name in names)
+                + ", ".join(f"{name}:..." for name in ARGUMENTS)
             )
-        options[names[policy]] = argument
+        options[ARGUMENTS[policy]] = argument
     return options
 
 

@@ -29,6 +29,6 @@ exec fairseq-train "$data_bin" --user-dir depth_adaptive_fairseq "${model[@]}" -
   --encoder-normalize-before --decoder-normalize-before --dropout 0.1 --label-smoothing 0.1 \
   --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 3 \
   --lr 2e-3 --lr-scheduler inverse_sqrt --warmup-updates 600 \
-  --max-tokens 1536 --max-update "${MAX_UPDATE:-3500}" --seed 1 \
+  --max-tokens 1536 --max-update "${MAX_UPDATE:-2500}" --seed 1 \
   --no-epoch-checkpoints --save-interval-updates 250 --keep-interval-updates 1 --validate-interval-updates 250 \
   --log-format simple --log-interval 50
