@@ -1,8 +1,9 @@
 """The exit log: what every token of every translation did, one JSON object a line."""
 
+import contextlib
 import json
 import os
-from typing import Dict, NoReturn
+from typing import Dict, NoReturn, Optional, TextIO
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 
@@ -11,7 +12,7 @@ class ExitLog:
     """Writes ``FILE.partial`` line by line and renames it to ``FILE`` when the last batch is through.
 
     What :meth:`write` is given after that (fairseq-interactive reads on) is appended to ``FILE``. If writing fails, the
-    unfinished file is removed.
+    unfinished file, or line, is removed.
 
     Args:
         path: ``FILE``, from ``--exit-log``.
@@ -25,13 +26,14 @@ class ExitLog:
         self.partial_path = f"{path}.partial"
         if os.path.exists(path) and not os.path.isfile(path):
             raise DepthAdaptiveError(f"--exit-log {path} was given, which exists and is not a regular file: give another path.")
-        try:
-            self._file = open(self.partial_path, "w", encoding="utf-8")
-        except OSError as error:
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             raise DepthAdaptiveError(
-                f"--exit-log {path} was given, but {self.partial_path} cannot be written ({error.strerror}): "
-                "give a path in a folder that exists and is writable."
-            ) from None
+                f"--exit-log {path} was given, but {folder} is not a folder that exists and can be written to: give a path in "
+                "one that does."
+            )
+        self._file: Optional[TextIO] = None  # opened for the first record, so that a run without any leaves nothing behind
+        self._complete = 0  # bytes of complete lines
         self._published = False
 
     def write(self, record: Dict) -> None:
@@ -41,8 +43,10 @@ class ExitLog:
             DepthAdaptiveError: the disk is full, or writing fails otherwise.
         """
         try:
+            self._open()
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
             self._file.flush()
+            self._complete = self._file.tell()
         except OSError as error:
             self._fail(error)
 
@@ -51,21 +55,26 @@ class ExitLog:
         if self._published:
             return
         try:
-            self._file.flush()
+            self._open()
             os.fsync(self._file.fileno())
             os.replace(self.partial_path, self.path)
         except OSError as error:
             self._fail(error)
         self._published = True
 
+    def _open(self) -> None:
+        if self._file is None:
+            self._file = open(self.partial_path, "w", encoding="utf-8")
+
     def _fail(self, error: OSError) -> NoReturn:
-        try:
-            self._file.close()
-        except OSError:
-            pass  # the buffered line cannot be written either
-        if not self._published:
-            os.unlink(self.partial_path)
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # the buffered line cannot be written either
+                self._file.close()
+            if self._published:
+                os.truncate(self.path, self._complete)
+            else:
+                os.unlink(self.partial_path)
         raise DepthAdaptiveError(
-            f"--exit-log {self.path} was given, but writing to it failed ({error.strerror}); the unfinished file was "
+            f"--exit-log {self.path} was given, but writing to it failed ({error.strerror}); what was unfinished was "
             "removed: free some space or give another path, and run again."
         ) from None

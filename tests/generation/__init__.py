@@ -1,0 +1,1 @@
+"""Tests of decoding with an exit per token."""
