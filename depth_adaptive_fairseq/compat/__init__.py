@@ -24,6 +24,7 @@ MENDS = (
     "safe_checkpoints",
     "safe_configuration",
     "checkpoint_writing",
+    "crash_checkpoints",
     "encoder_fast_path",
     "numpy_names",
     "bfloat16",

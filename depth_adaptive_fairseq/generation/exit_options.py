@@ -1,7 +1,8 @@
 """From what a user asked for (``--exit-policy`` and its options) to an exit policy, or to a clear refusal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy, FixedExit, FullDepth, UniformExit
@@ -30,8 +31,21 @@ class ExitOptions:
 
     @classmethod
     def read(cls, *sources) -> "ExitOptions":
-        """Take each option from the first of *sources* (namespaces, configurations) that sets it."""
+        """Take each option from the first of *sources* (namespaces, configurations) that sets it.
+
+        Raises:
+            DepthAdaptiveError: a source sets an option ``exit_...`` that does not exist: keyword arguments of the hub
+                interface come this way, and fairseq checks none of them.
+        """
         options = cls()
+        known = {f"exit_{name}" for name in vars(options)} | {"exit_log"}
+        for source in sources:
+            given = source.keys() if hasattr(source, "keys") else vars(source)
+            unknown = sorted(name for name in given if str(name).startswith("exit_") and name not in known)
+            if unknown:
+                raise DepthAdaptiveError(
+                    f"{unknown[0]} was given, which is not an option; the options are {', '.join(sorted(known))}."
+                )
         for name in vars(options):
             values = (getattr(source, f"exit_{name}", None) for source in sources)
             value = next((value for value in values if value is not None), getattr(options, name))
@@ -64,7 +78,10 @@ def parse_thresholds(given: object, num_exits: int) -> List[float]:
     Raises:
         DepthAdaptiveError: not numbers, the wrong number of them, or one outside 0..1.
     """
-    parts = given.split(",") if isinstance(given, str) else given if isinstance(given, (list, tuple)) else [given]
+    if isinstance(given, str):
+        parts = given.split(",")
+    else:
+        parts = given if isinstance(given, Sequence) else [given]
     allowed = f"one number from 0 to 1, or {num_exits - 1} of them with commas, one for each exit but the last"
     try:
         thresholds = [float(part) for part in parts]
