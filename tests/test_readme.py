@@ -1,5 +1,7 @@
 """What the README says about options and results is what the code and the measured results say."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,12 @@ def test_every_option_is_listed_with_its_help():
 @pytest.mark.parametrize("line", [line for line in README.splitlines() if line.startswith("    python scripts/")])
 def test_scripts_that_the_readme_calls_exist(line):
     assert (ROOT / line.split()[1]).is_file()
+
+
+def test_the_results_are_those_of_the_file():
+    results = "scripts/recipes/multi30k.de-en/results.csv"
+    done = subprocess.run(
+        [sys.executable, "scripts/results_table.py", results], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in section("results"), f"write the output of `python scripts/results_table.py {results}` there"

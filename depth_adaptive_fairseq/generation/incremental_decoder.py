@@ -137,7 +137,10 @@ class IncrementalDecoder:
                 layer, layer.encoder_attn_layer_norm, hidden, lambda x: self._cross_attention(exit_index - 1, x, rows)
             )
         return self._sublayer(
-            layer, layer.final_layer_norm, hidden, lambda x: layer.fc2(layer.activation_fn(layer.fc1(x)))
+            layer,
+            layer.final_layer_norm,
+            hidden,
+            lambda x: layer.fc2(layer.activation_dropout_module(layer.activation_fn(layer.fc1(x)))),
         )
 
     def leave(self, hidden: Tensor, rows: Optional[Tensor]) -> None:
@@ -171,8 +174,8 @@ class IncrementalDecoder:
     @staticmethod
     def _sublayer(layer: nn.Module, norm: nn.Module, hidden: Tensor, function) -> Tensor:
         if layer.normalize_before:
-            return layer.residual_connection(function(norm(hidden)), hidden)
-        return norm(layer.residual_connection(function(hidden), hidden))
+            return layer.residual_connection(layer.dropout_module(function(norm(hidden))), hidden)
+        return norm(layer.residual_connection(layer.dropout_module(function(hidden)), hidden))
 
     def _self_attention(self, block: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         layer = self.decoder.layers[block]
@@ -195,7 +198,7 @@ class IncrementalDecoder:
         mask = None
         if layer.cross_self_attention:
             keys, values, mask = self._prepend_source(block, keys, values, rows)
-        context = scaled_dot_product_attention(query, keys, values, attn_mask=mask)  # (rows, heads, 1, head_dim)
+        context = _attend(attention, query, keys, values, mask)  # (rows, heads, 1, head_dim)
         return attention.out_proj(context.flatten(1))
 
     def _project_copied_states(self, layer: nn.Module, cache: PrefixKeys, rows: Optional[Tensor]) -> None:
@@ -245,7 +248,7 @@ class IncrementalDecoder:
         mask = self.source_mask
         if mask is not None and sentences is not None:
             mask = mask[sentences]
-        context = scaled_dot_product_attention(query.transpose(1, 2), keys, values, attn_mask=mask)
+        context = _attend(attention, query.transpose(1, 2), keys, values, mask)
         context = context.transpose(1, 2).reshape(-1, attention.embed_dim)  # (sentences * beam, width)
         return attention.out_proj(context if slots is None else context[slots])
 
@@ -253,6 +256,12 @@ class IncrementalDecoder:
         if rows is None:
             rows = torch.arange(self.encoder_states.size(0) * self.beam_size, device=self.encoder_states.device)
         return rows.div(self.beam_size, rounding_mode="floor")
+
+
+def _attend(attention: MultiheadAttention, query: Tensor, keys: Tensor, values: Tensor, mask: Optional[Tensor]) -> Tensor:
+    dropout = attention.dropout_module
+    active = dropout.training or dropout.apply_during_inference  # --retain-dropout
+    return scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout.p if active else 0.0)
 
 
 def _split_heads(states: Tensor, attention: MultiheadAttention) -> Tensor:

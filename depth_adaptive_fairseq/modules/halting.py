@@ -104,7 +104,8 @@ class GeometricHalting(HaltingClassifier):
         """The first exit whose chi exceeds 0.5, that is, takes more than half of what is left."""
         distribution = log_distribution.exp()
         left = distribution.flip(-1).cumsum(dim=-1).flip(-1)  # sum of q(n') over n' >= n
-        return (distribution > 0.5 * left).int().argmax(dim=-1) + 1  # exit N takes all that is left
+        # The sums are rounded; a chi of exactly 0.5 does not stop.
+        return (distribution > 0.5 * (1 + 1e-5) * left).int().argmax(dim=-1) + 1  # exit N takes all that is left
 
 
 def geometric_log_distribution(logits: Tensor) -> Tensor:

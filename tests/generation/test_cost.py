@@ -21,9 +21,14 @@ def sentences(draw):
     return sizes, exits, draw(st.integers(1, 80))
 
 
+ADAPTIVE = (
+    "uniform", "confidence", "sequence", "multinomial", "geometric", "entropy", "margin", "saturation", "patience"
+)
+
+
 def policies_with(exits):
     """The policies that such exits can come from."""
-    return ["uniform", "confidence"] + (["full", "fixed"] if len(set(exits)) <= 1 else [])
+    return [*ADAPTIVE, *(("full", "fixed") if len(set(exits)) <= 1 else ())]
 
 
 @deterministic(100)
@@ -43,6 +48,9 @@ def test_equals_a_walk_through_tokens_and_blocks(sentence):
         ("fixed", [2], 2 * (416 + 560) + 80),
         ("uniform", [1, 2], (416 + 560) + 2 * 64 + 80 + 2 * 432 + 560 + 64 + 80),
         ("confidence", [1, 2], (416 + 560) + 2 * 64 + 80 + 2 * 432 + 560 + 64 + 2 * 80),
+        ("sequence", [1, 1], (416 + 560) + 2 * 64 + 2 * 3 * 4 + 80 + 432 + 2 * 64 + 80),
+        ("multinomial", [2, 1], 2 * (416 + 560) + 64 + 432 + 2 * 64 + 2 * (2 * 3 * 4 + 80)),
+        ("geometric", [2], 2 * (416 + 560) + 64 + 2 * 4 * 2 + 80),
         ("confidence", [], 0),
     ],
 )
@@ -54,7 +62,7 @@ def test_worked_examples(policy, exits, expected):
 @given(sentences())
 def test_a_later_exit_never_costs_less(sentence):
     sizes, exits, source_length = sentence
-    for policy in ("uniform", "confidence"):
+    for policy in ADAPTIVE:
         earlier_cost = sentence_flops(sizes, policy, exits, source_length)
         for position, exit_index in enumerate(exits):
             if exit_index < sizes.num_exits:

@@ -1,0 +1,61 @@
+#!/usr/bin/env python
+"""Print a file of results as a Markdown table, validation and test side by side.
+
+    python scripts/results_table.py scripts/recipes/multi30k.de-en/results.csv
+
+The CSV is one that evaluate_policies.py wrote. Speed is left out: compare it within one run only.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+from evaluation.results import read_results
+
+SUBSETS = ("valid", "test")
+HEADER = (
+    "model",
+    "policy",
+    *(f"{subset} {column}" for subset in SUBSETS for column in ("BLEU", "sacreBLEU", "average exit", "MFLOPs/token")),
+)
+
+
+def side_by_side(rows: List[Dict[str, str]]) -> str:
+    """A line for each model and policy, in the order of the file; a dash where a subset was not measured."""
+    found = {(row["model"], row["policy"], row["subset"]): row for row in rows}
+    lines = ["| " + " | ".join(HEADER) + " |", "|---|---|" + "---:|" * (len(HEADER) - 2)]
+    for model, policy in dict.fromkeys((row["model"], row["policy"]) for row in rows):
+        cells = [model, policy]
+        for subset in SUBSETS:
+            row = found.get((model, policy, subset))
+            cells += _cells(row) if row else ["-"] * 4
+        lines.append("| " + " | ".join(cells) + " |")
+    signatures = sorted({row["signature"] for row in rows})
+    return "\n".join([*lines, "", *(f"sacreBLEU signature: `{signature}`" for signature in signatures)])
+
+
+def _cells(row: Dict[str, str]) -> List[str]:
+    return [
+        f"{float(row['bleu']):.2f}",
+        f"{float(row['sacrebleu']):.2f}",
+        f"{float(row['average_exit']):.2f}",
+        f"{float(row['flops_per_token']) / 1e6:.2f}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="CSV of evaluate_policies.py")
+    arguments = parser.parse_args()
+    try:
+        rows = read_results(arguments.results)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    if not rows:
+        sys.exit(f"error: {arguments.results} has no rows: write some with evaluate_policies.py --results {arguments.results}")
+    print(side_by_side(rows))
+
+
+if __name__ == "__main__":
+    main()

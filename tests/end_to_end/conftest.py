@@ -1,0 +1,163 @@
+"""What the end-to-end tests share: a way to run commands, a corpus, and models trained once for all processes of a test run."""
+
+import fcntl
+import functools
+import os
+import shutil
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from fairseq import options
+from fairseq_cli import generate, interactive
+from fairseq_cli import train as fairseq_train
+
+from tests.end_to_end.commands import PLUGIN, CommandServer, assert_ok
+from tests.end_to_end.corpus import hard_pairs, sentence_pairs
+from tests.end_to_end.in_process import InProcess
+from tests.end_to_end.training import ADAPTIVE, OPTIMIZATION, SIZES, STOCK, TASK, Trained, train
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """``run("fairseq-train", ...)`` in the test's own folder."""
+
+    def run(*command, cwd=tmp_path, **options):
+        return server.run(*command, cwd=cwd, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``build_once(name, build)``: a folder that ``build(folder)`` fills, in one of pytest's processes for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "end_to_end"
+    shared.mkdir(exist_ok=True)
+
+    def build_once(name: str, build: Callable[[Path], None]) -> Path:
+        folder = shared / name
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                unfinished = shared / f"{name}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                build(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return build_once
+
+
+@pytest.fixture(scope="session")
+def data(server, build_once) -> Path:
+    """The binarised corpus, with one dictionary for both languages."""
+
+    def build(folder: Path) -> None:
+        raw = folder / "raw"
+        raw.mkdir()
+        splits = {"train": sentence_pairs(300, 1), "valid": sentence_pairs(30, 2), "test": sentence_pairs(14, 3) + hard_pairs()}
+        for split, pairs in splits.items():
+            for side, language in enumerate(("de", "en")):
+                (raw / f"{split}.{language}").write_text("".join(f"{pair[side]}\n" for pair in pairs), encoding="utf-8")
+        prefixes = (f"--{split}pref={raw / split}" for split in splits)
+        assert_ok(
+            server.run(
+                "fairseq-preprocess", "-s", "de", "-t", "en", *prefixes, "--joined-dictionary",
+                "--destdir", folder / "bin", cwd=folder,
+            )
+        )
+
+    return build_once("data", build) / "bin"
+
+
+@pytest.fixture(scope="session")
+def trained(server, build_once, data) -> Trained:
+    """A model of 3 exits that has learnt enough for its exits to differ."""
+    return train(server, build_once, "adaptive", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 50)
+
+
+@pytest.fixture(scope="session")
+def other_trained(server, build_once, data) -> Trained:
+    """A model of as many exits and of other widths."""
+    return train(
+        server, build_once, "other", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 30,
+        "--encoder-embed-dim", 48, "--decoder-embed-dim", 24,
+    )
+
+
+@pytest.fixture(scope="session")
+def shallow(server, build_once, data) -> Trained:
+    """A model of 2 exits."""
+    return train(
+        server, build_once, "shallow", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 2, "--decoder-layers", 2,
+    )
+
+
+@pytest.fixture(scope="session")
+def stock(server, build_once, data) -> Trained:
+    """fairseq's own Transformer of the same sizes."""
+    return train(server, build_once, "stock", data, *STOCK, *SIZES, *OPTIMIZATION, "--max-update", 20)
+
+
+@pytest.fixture(scope="session")
+def _decoders(data):
+    def decoder(task: str) -> InProcess:
+        command = (data, *PLUGIN, "--task", task, "--path", "?", "--num-workers", 0, "--beam", 3)
+        return InProcess(generate.main, options.get_generation_parser(), *command)
+
+    return functools.lru_cache(decoder)
+
+
+@pytest.fixture
+def decode(_decoders, tmp_path, monkeypatch):
+    """``decode(checkpoint, task__exit_policy=..., ...)``: fairseq-generate with the plugin's task."""
+    monkeypatch.chdir(tmp_path)
+    return lambda checkpoint, **entries: _decoders(TASK[1])(common_eval__path=checkpoint, **entries)
+
+
+@pytest.fixture
+def decode_stock(_decoders, tmp_path, monkeypatch):
+    """The same with fairseq's own task."""
+    monkeypatch.chdir(tmp_path)
+    return lambda checkpoint, **entries: _decoders("translation")(common_eval__path=checkpoint, **entries)
+
+
+@pytest.fixture(scope="session")
+def _trainer(data):
+    command = (data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 1, "--no-save", "--log-interval", 1)
+    return InProcess(fairseq_train.main, options.get_training_parser(), *command)
+
+
+@pytest.fixture
+def train_briefly(_trainer, tmp_path, monkeypatch):
+    """``train_briefly(criterion__exit_weights=..., ...)``: fairseq-train for one update and a validation, saving nothing."""
+    monkeypatch.chdir(tmp_path)
+    return _trainer
+
+
+@pytest.fixture(scope="session")
+def _interpreter(data):
+    command = (data, *PLUGIN, *TASK, "--path", "?", "--beam", 3)
+    return InProcess(interactive.main, options.get_interactive_generation_parser(), *command)
+
+
+@pytest.fixture
+def converse(_interpreter, tmp_path, monkeypatch):
+    """``converse(checkpoint, lines, task__exit_policy=..., ...)``: fairseq-interactive, given *lines*, in buffers of 4."""
+    monkeypatch.chdir(tmp_path)
+
+    def converse(checkpoint, lines, **entries):
+        (tmp_path / "typed.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        usual = dict(interactive__buffer_size=4, interactive__input="typed.txt", dataset__batch_size=2)
+        return _interpreter(**{**usual, **entries, "common_eval__path": checkpoint})
+
+    return converse

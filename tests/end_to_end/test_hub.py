@@ -1,0 +1,79 @@
+"""The hub interface: translating from Python."""
+
+import pytest
+
+from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from depth_adaptive_fairseq.models.depth_adaptive_transformer import DepthAdaptiveTransformerModel
+
+
+@pytest.fixture(scope="module")
+def hub(trained, data):
+    return DepthAdaptiveTransformerModel.from_pretrained(
+        str(trained.folder), checkpoint_file="checkpoint_last.pt", data_name_or_path=str(data)
+    )
+
+
+@pytest.fixture(scope="module")
+def sentences(data):
+    return (data.parent / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+
+
+def exits(hub, sentences, **options):
+    """The exits of each best hypothesis, which has as many as it has tokens."""
+    hypotheses = [each[0] for each in hub.generate([hub.encode(sentence) for sentence in sentences], **options)]
+    for hypothesis in hypotheses:
+        assert hypothesis["exits"].shape == hypothesis["tokens"].shape
+    return [hypothesis["exits"].tolist() for hypothesis in hypotheses]
+
+
+@pytest.mark.parametrize("policy", ["full", "uniform", "confidence"])
+def test_translations_are_those_of_the_command(hub, decode, trained, sentences, policy):
+    translated = hub.translate(sentences, beam=3, exit_policy=policy)
+    generated = decode(trained.checkpoint, task__exit_policy=policy)
+    assert translated == [generated.hypotheses()[i][0] for i in range(len(sentences))]
+
+
+def test_a_single_sentence_gives_a_single_translation(hub, sentences):
+    translation = hub.translate(sentences[0], exit_policy="confidence", exit_thresholds=0.9)
+    assert [translation] == hub.translate(sentences[:1], exit_policy="confidence", exit_thresholds=0.9)
+
+
+def test_keywords_choose_the_exits(hub, sentences):
+    flat = [n for each in exits(hub, sentences, exit_policy="fixed", exit_at=2) for n in each]
+    assert set(flat) == {2}
+    assert {n for each in exits(hub, sentences) for n in each} == {3}
+    everywhere = exits(hub, sentences, exit_policy="confidence", exit_thresholds=0.0)
+    assert {n for each in everywhere for n in each} == {1}
+    second = exits(hub, sentences, exit_policy="confidence", exit_thresholds=[1.0, 0.0])
+    assert {n for each in second for n in each} == {2}
+    assert exits(hub, sentences, exit_policy="confidence", exit_thresholds="1.0,0.0") == second
+
+
+def test_keywords_override_the_tasks_options(trained, data, sentences):
+    """Options given when loading hold until a call says otherwise."""
+    hub = DepthAdaptiveTransformerModel.from_pretrained(
+        str(trained.folder), checkpoint_file="checkpoint_last.pt", data_name_or_path=str(data), exit_policy="fixed", exit_at=1
+    )
+    assert {n for each in exits(hub, sentences) for n in each} == {1}
+    assert {n for each in exits(hub, sentences, exit_at=2) for n in each} == {2}
+    assert {n for each in exits(hub, sentences, exit_policy="full") for n in each} == {3}
+    assert {n for each in exits(hub, sentences) for n in each} == {1}
+
+
+@pytest.mark.parametrize(
+    "options, parts",
+    [
+        (dict(exit_policy="clairvoyant"), ["clairvoyant", "full, fixed, uniform, confidence"]),
+        (dict(exit_policy="fixed"), ["--exit-at", "1 to 3"]),
+        (dict(exit_policy="fixed", exit_at=4), ["--exit-at 4", "1 to 3"]),
+        (dict(exit_policy="confidence", exit_thresholds=[0.5, 0.5, 0.5]), ["3 numbers"]),
+        (dict(exit_policy="confidence", exit_thresholds=2), ["outside 0 to 1"]),
+        (dict(exit_policy="confidence", exit_treshold=0.5), ["exit_treshold", "exit_thresholds"]),
+    ],
+    ids=str,
+)
+def test_wrong_keywords(hub, sentences, options, parts):
+    with pytest.raises(DepthAdaptiveError) as raised:
+        hub.translate(sentences[0], **options)
+    for part in parts:
+        assert part in str(raised.value)

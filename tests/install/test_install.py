@@ -1,0 +1,115 @@
+"""A plain and an editable installation: the start-up file is there, works, and goes again."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import fairseq
+import pytest
+
+import depth_adaptive_fairseq
+
+REPOSITORY = Path(depth_adaptive_fairseq.__file__).parents[1]
+SITE_PACKAGES = Path(fairseq.__file__).parents[1]
+
+
+def call(*command, cwd):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    return subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, text=True, capture_output=True,
+        timeout=300, check=False,
+    )
+
+
+class Environment:
+    """A virtual environment that sees what is installed in the present one, but its .pth files."""
+
+    def __init__(self, folder):
+        venv.create(folder / "venv", with_pip=False, symlinks=True)
+        self.folder = folder
+        self.python = folder / "venv" / "bin" / "python"
+        self.site = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
+        (self.site / "zz_present_environment.pth").write_text(f"{SITE_PACKAGES}\n")
+
+    def pip(self, *arguments):
+        done = call(
+            sys.executable, "-m", "pip", "--python", self.python, "--no-input",
+            "--disable-pip-version-check", *arguments, cwd=self.folder,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def run(self, *command):
+        return call(self.python, *command, cwd=self.folder)
+
+    def files(self):
+        """What is installed, without what Python compiled."""
+        found = (path.relative_to(self.site) for path in self.site.rglob("*"))
+        return {str(path) for path in found if "__pycache__" not in path.parts}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A copy, so that building leaves nothing in the repository."""
+    if not (REPOSITORY / "setup.py").exists():
+        pytest.skip("the tests run without the repository, so that there is nothing to install")
+    copy = tmp_path / "sources"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "depth_adaptive_fairseq", copy / "depth_adaptive_fairseq",
+                    ignore=ignored)
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, copy)
+    return copy
+
+
+@pytest.mark.parametrize("options", [[], ["--editable"]], ids=["plain", "editable"])
+def test_installation(options, sources, tmp_path):
+    environment = Environment(tmp_path)
+    before = environment.files()
+
+    environment.pip(
+        "install", "--no-deps", "--no-build-isolation", "--no-index", *options, sources
+    )
+    installed = environment.files()
+    assert {"depth_adaptive_fairseq.pth", "depth_adaptive_fairseq_startup.py"} <= installed
+    if not options:
+        config = (sources / "depth_adaptive_fairseq" / "config").glob("*.yaml")
+        assert {f"depth_adaptive_fairseq/config/{path.name}" for path in config} <= installed
+
+    # The mends come from this installation, before any of the project's code is asked for.
+    origin = sources if options else environment.site
+    done = environment.run(
+        "-c",
+        "import sys, hydra; print(sys.modules['depth_adaptive_fairseq.compat'].__file__)",
+    )
+    assert done.stdout.strip() == str(origin / "depth_adaptive_fairseq/compat/__init__.py"), done
+
+    # A console script of fairseq's, with the plugin named from a folder that does not hold it.
+    done = environment.run(
+        Path(sys.executable).parent / "fairseq-train", "data", "--user-dir",
+        "depth_adaptive_fairseq", "--arch", "depth_adaptive_transformer", "--task", "translation",
+        "--max-tokens", "100",
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.rstrip().endswith("fairseq-train: error: data folder data not found")
+
+    environment.pip("uninstall", "--yes", "depth_adaptive_fairseq")
+    assert environment.files() == before
+    done = environment.run("-c", "import hydra")
+    assert "mutable default" in done.stderr, "something of the mends is left"
+
+
+def test_an_editable_installation_whose_sources_are_gone_is_silent(sources, tmp_path):
+    environment = Environment(tmp_path)
+    environment.pip(
+        "install", "--no-deps", "--no-build-isolation", "--no-index", "--editable", sources
+    )
+    shutil.rmtree(sources)
+    done = environment.run("-c", "import json")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = environment.run("-c", "import hydra")
+    assert "mutable default" in done.stderr

@@ -1,0 +1,1 @@
+"""Building blocks by themselves: halting classifiers, gradient scaling, passes along given exits."""

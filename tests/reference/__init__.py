@@ -1,0 +1,1 @@
+"""Slow second implementations, written from the paper, that the real ones are compared with."""
