@@ -12,7 +12,7 @@ from tests.compat.processes import run_script
 # without the mend, the script has a process of its own, else all of them share one.
 ALONE = {
     "dataclass_defaults": ("import hydra", "mutable default"),
-    "typing_io": ("import hydra", "typing.io"),
+    "typing_io": ("import antlr4", "typing.io"),
     "hydra_plugins": (
         "from hydra.core.plugins import Plugins; Plugins.instance().discover()",
         "find_module",

@@ -37,7 +37,7 @@ def marker(tmp_path):
 @pytest.fixture(params=["zip", "old"])
 def hostile_file(request, checkpoint, marker, tmp_path):
     """A working checkpoint with one hostile object in it, in both file formats of PyTorch."""
-    state = checkpoint_utils.torch.load(open(checkpoint, "rb"))
+    state = checkpoint_utils.torch.load(str(checkpoint))
     state["extra_state"]["note"] = Hostile(marker)
     path = tmp_path / "hostile.pt"
     torch.save(state, path, _use_new_zipfile_serialization=request.param == "zip")
@@ -108,7 +108,7 @@ def test_files_that_are_no_checkpoints(content, checkpoint, tmp_path):
 
 
 def test_what_checkpoints_of_fairseq_hold_is_allowed(checkpoint, tmp_path):
-    state = checkpoint_utils.torch.load(open(checkpoint, "rb"))
+    state = checkpoint_utils.torch.load(str(checkpoint))
     state["args"] = argparse.Namespace(arch="transformer", list=[1, (2,)], none=None)
     state["extra_state"].update(
         best=numpy.float64(1.5), counts=numpy.array([1, 2]), length=numpy.int64(3),
@@ -122,7 +122,7 @@ def test_what_checkpoints_of_fairseq_hold_is_allowed(checkpoint, tmp_path):
 
 
 def test_an_array_of_objects_is_refused(checkpoint, marker, tmp_path):
-    state = checkpoint_utils.torch.load(open(checkpoint, "rb"))
+    state = checkpoint_utils.torch.load(str(checkpoint))
     state["extra_state"]["array"] = numpy.array([Hostile(marker)], dtype=object)
     torch.save(state, tmp_path / "array.pt")
     with pytest.raises(ValueError, match="refused"):
@@ -132,7 +132,7 @@ def test_an_array_of_objects_is_refused(checkpoint, marker, tmp_path):
 def test_options_of_a_checkpoint_are_not_run_as_code(checkpoint, marker, data, tmp_path):
     """A file of plain strings passes the safe loader; fairseq used to evaluate some of them."""
     code = f"__import__('os').mkdir({str(marker)!r})"
-    state = checkpoint_utils.torch.load(open(checkpoint, "rb"))
+    state = checkpoint_utils.torch.load(str(checkpoint))
     state["cfg"]["model"].adaptive_softmax_cutoff = code
     path = tmp_path / "strings.pt"
     torch.save(state, path)

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from fairseq import utils
 
 from depth_adaptive_fairseq.criterions.depth_adaptive import DepthAdaptiveCrossEntropy
+from tests.modules.double_precision import double_attention
 from tests.small_models import random_sample, small_dictionary, small_model, small_task
 
 DICTIONARY = small_dictionary(5)
@@ -28,14 +28,9 @@ CASES = {
 }
 
 
-@pytest.fixture
-def double_softmax(monkeypatch):
-    """fairseq's attention takes its softmax in float32, whose rounding drowns a difference quotient."""
-    monkeypatch.setattr(utils, "softmax", lambda x, dim, onnx_trace=False: torch.softmax(x, dim=dim))
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_gradients_equal_difference_quotients(case, double_softmax):
+@double_attention()
+def test_gradients_equal_difference_quotients(case):
     """Along a random direction for each parameter.
 
     An oracle is constant around random parameters, and nothing here has a kink: the activation is smooth.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from depth_adaptive_fairseq.criterions.depth_adaptive import DepthAdaptiveCrossEntropy
 from depth_adaptive_fairseq.criterions.exit_sampling import draw_exit_paths
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from tests.modules.double_precision import double_attention
 from tests.reference import scalar_equations as paper
 from tests.reference.slow_decoder import SlowDecoder, SlowGiven
 from tests.small_models import random_sample, small_dictionary, small_model, small_task
@@ -71,6 +72,7 @@ def mixed_loss_by_hand(model, sample, exits, label_smoothing, ignored_prefix):
     lengths=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=3),
     seed=st.integers(0, 10**6),
 )
+@double_attention()
 def test_loss_and_gradients_equal_the_loop(paths, label_smoothing, ignored_prefix, options, lengths, seed):
     if options["cross_self_attention"]:  # the source as keys of self-attention has to have the decoder's width
         options["decoder_embed_dim"] = 16
@@ -85,17 +87,17 @@ def test_loss_and_gradients_equal_the_loop(paths, label_smoothing, ignored_prefi
     exits = draw_exit_paths(sample["id"], sample["target"].size(1), paths, options["decoder_layers"], 5, 7)
     expected, nlls, counts = mixed_loss_by_hand(model, sample, exits, label_smoothing, ignored_prefix)
 
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
     assert sample_size == sample["ntokens"]
     assert [int(log[f"tokens_{n + 1}"]) for n in range(len(counts))] == counts
-    assert [float(log[f"nll_{n + 1}"]) for n in range(len(nlls))] == pytest.approx(nlls, rel=1e-6)
+    assert [float(log[f"nll_{n + 1}"]) for n in range(len(nlls))] == pytest.approx(nlls, rel=1e-9)
 
     names, parameters = zip(*model.named_parameters())
     slow = torch.autograd.grad(expected, parameters, allow_unused=True)
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     for name, parameter, ours, theirs in zip(names, parameters, found, slow):
         ours, theirs = (torch.zeros_like(parameter) if each is None else each for each in (ours, theirs))
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-10, msg=lambda text: f"{name}: {text}")
 
 
 def test_a_block_that_no_token_reaches_has_a_zero_gradient():

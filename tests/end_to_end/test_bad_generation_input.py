@@ -83,7 +83,7 @@ def test_typed_line_longer_than_max_source_positions(run, data, trained):
 
 def test_exit_log_in_a_missing_folder(generate, trained):
     done = generate(trained.checkpoint, "--exit-log", "nowhere/exits.jsonl")
-    assert_refused(done, "--exit-log nowhere/exits.jsonl", "No such file or directory")
+    assert_refused(done, "--exit-log nowhere/exits.jsonl", "nowhere is not a folder")
     assert not done.hypotheses(), "refused only after decoding had begun"
 
 

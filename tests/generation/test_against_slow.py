@@ -13,7 +13,7 @@ from tests.reference.comparison import Comparison
 
 @pytest.mark.parametrize(
     "policy, examples, least_mixed",
-    [("full", 10, 0.0), ("fixed", 20, 0.0), ("uniform", 40, 0.8), ("confidence", 40, 0.5)]
+    [("full", 10, 0.0), ("fixed", 20, 0.0), ("uniform", 40, 0.8), ("confidence", 40, 0.5)],
 )
 def test_every_policy(policy, examples, least_mixed):
     comparison = Comparison()

@@ -15,7 +15,13 @@ CASE = Case(
     padding="left",
     exits={"exit_policy": "uniform", "exit_seed": 3},
     search={
-        "beam": 2, "max_len_b": 6, "min_len": 3, "lenpen": 1.0, "unnormalized": False, "temperature": 1.5, "unkpen": 0.0,
+        "beam": 2,
+        "max_len_b": 6,
+        "min_len": 3,
+        "lenpen": 1.0,
+        "unnormalized": False,
+        "temperature": 1.5,
+        "unkpen": 0.0,
     },
 )
 

@@ -10,7 +10,10 @@ import pytest
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.generation.exit_log import ExitLog
 
-RECORDS = [{"id": 1, "tokens": ["größer", "</s>"], "exits": [2, 1], "scores": [-0.5, -0.25], "average_exit": 1.5}, {"id": 0}]
+RECORDS = [
+    {"id": 1, "tokens": ["größer", "</s>"], "exits": [2, 1], "scores": [-0.5, -0.25], "average_exit": 1.5},
+    {"id": 0},
+]
 
 
 def read(path):

@@ -65,7 +65,8 @@ def both(models, stock_models, sample=None, *, extra=None, call=None, **options)
     sample = sample or make_sample(random_sources(11, [7, 1, 4, 5], vocabulary=24))
     options = {"max_len_b": 9, **options}
     results = []
-    for make, members, policy in ((make_generator, models, {"exit_policy": "full"}), (make_stock_generator, stock_models, {})):
+    ours, stock = (make_generator, models, {"exit_policy": "full"}), (make_stock_generator, stock_models, {})
+    for make, members, policy in (ours, stock):
         generator = make(members, extra=dict(extra or {}), **options, **policy)
         torch.manual_seed(3)
         results.append(generator.generate(members, sample, **(call or {})))

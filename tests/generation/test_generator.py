@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from tests.generation.test_batches import MODELS, POLICIES, SOURCES, assert_same_sentence, n_best
@@ -18,7 +17,6 @@ from tests.models_for_tests import (
     make_sample,
     make_stock_generator,
     make_stock_model,
-    random_sources,
 )
 
 

@@ -8,7 +8,10 @@ from tests.generation.against_slow import slow_policy
 from tests.models_for_tests import EOS, UNK, ModelOptions, make_generator, make_model, make_sample, random_sources
 from tests.reference.slow_decoder import SlowDecoder
 
-MODELS = [ModelOptions(seed=41, decoder_layers=4, decoder_normalize_before=True), ModelOptions(seed=42, decoder_layers=4)]
+MODELS = [
+    ModelOptions(seed=41, decoder_layers=4, decoder_normalize_before=True),
+    ModelOptions(seed=42, decoder_layers=4),
+]
 SOURCES = random_sources(51, [5, 1, 7])
 EXITS = {
     "uniform": {"exit_policy": "uniform", "exit_seed": 8},
@@ -51,7 +54,8 @@ def replay(models, source, hypothesis, exits, temperature):
 @pytest.mark.parametrize("policy", EXITS)
 @pytest.mark.parametrize(
     "search, members",
-    [(search, 1) for search in (*PLAIN, *REWRITING)] + [(search, 2) for search in ("sampling", "groups", "constraints")],
+    [(search, 1) for search in (*PLAIN, *REWRITING)]
+    + [(search, 2) for search in ("sampling", "groups", "constraints")],
 )
 def test_replay(search, members, policy):
     models = [make_model(options) for options in MODELS[:members]]

@@ -30,7 +30,9 @@ def test_sums_over_tokens_and_members(sentences):
         slow_sentence_flops(*sizes, "confidence", *sentence) for sizes in members for sentence in sentences
     )
     assert statistics.full_flops == sum(
-        slow_sentence_flops(*sizes, "full", [4] * len(exits), length) for sizes in members for exits, length in sentences
+        slow_sentence_flops(*sizes, "full", [4] * len(exits), source_length)
+        for sizes in members
+        for exits, source_length in sentences
     )
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
+from tests.modules.double_precision import double_attention
 from tests.small_models import random_sample, small_dictionary, small_model
 
 DICTIONARY = small_dictionary(8)
@@ -69,11 +70,12 @@ def test_states_equal_incremental_decoding(name, blocks, paths, lengths, seed):
     for path in range(paths):
         expected = forced_decoding(model, encoder_out, sample["net_input"]["prev_output_tokens"], exits[:, path])
         for n in range(blocks):
-            torch.testing.assert_close(states[n][:, path][real], expected[n][real], rtol=1e-6, atol=1e-8)
+            torch.testing.assert_close(states[n][:, path][real], expected[n][real], rtol=1e-8, atol=1e-10)
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("name", OPTIONS)
+@torch.no_grad()
+@double_attention()
 def test_without_early_exits_it_is_fairseqs_own_decoder(name):
     model = small_model(DICTIONARY, 3, **OPTIONS[name]).double().eval()
     sample = random_sample(DICTIONARY, [(4, 3), (2, 6), (1, 1)], 3)
@@ -83,8 +85,7 @@ def test_without_early_exits_it_is_fairseqs_own_decoder(name):
     real = sample["target"].ne(DICTIONARY.pad())
     for found, expected in zip(states, extra["inner_states"][1:]):
         for path in range(2):
-            # fairseq's attention rounds to float32 in its softmax.
-            torch.testing.assert_close(found[:, path][real], expected.transpose(0, 1)[real], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(found[:, path][real], expected.transpose(0, 1)[real], rtol=1e-8, atol=1e-10)
 
 
 @torch.no_grad()

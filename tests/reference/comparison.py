@@ -37,7 +37,8 @@ class Comparison:
     def check(self, least_mixed: float = 0.0) -> None:
         """Fail if too many differences were forgiven, or too few sentences (a share) had different exits."""
         assert self.ties <= 0.02 * self.sentences, f"{self.ties} near-ties in {self.sentences} sentences"
-        assert self.mixed_exits >= least_mixed * self.sentences, f"only {self.mixed_exits} of {self.sentences} mix exits"
+        enough = self.mixed_exits >= least_mixed * self.sentences
+        assert enough, f"only {self.mixed_exits} of {self.sentences} sentences mix exits"
 
 
 def first_difference(found: List[dict], expected: SlowResult):

@@ -168,9 +168,12 @@ def test_options_of_iterative_models_are_refused_unless_at_their_defaults(option
     generator(task(), **{option: {"iter_decode_max_iter": 10, "iter_decode_with_beam": 1}[option]})
 
 
-def test_the_generators_log_path_comes_from_the_arguments_or_the_task(tmp_path):
-    generator(task(exit_log=str(tmp_path / "task")), exit_log=str(tmp_path / "argument"))
-    assert [path.name for path in tmp_path.iterdir()] == ["argument.partial"]
+@pytest.mark.parametrize("arguments, name", [({}, "of-the-task"), ({"exit_log": "of-the-call"}, "of-the-call")])
+def test_the_logs_path_comes_from_the_arguments_or_the_task(tmp_path, monkeypatch, arguments, name):
+    monkeypatch.chdir(tmp_path)
+    at_work = task(exit_log="of-the-task")
+    at_work.inference_step(generator(at_work, **arguments), [MODEL], SAMPLE)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.partial"]
 
 
 def test_the_generator_of_eval_bleu_opens_no_log(tmp_path):
@@ -218,10 +221,10 @@ class TestReport:
         caplog.set_level("INFO")
         epoch = batches.next_epoch_itr(shuffle=False)
         assert len(epoch) == 2
-        for number, sample in enumerate(epoch):
+        for sample in epoch:
+            at_work.inference_step(built, [MODEL], sample)
             assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl.partial"]
             assert not [message for message in caplog.messages if "exit policy" in message]
-            at_work.inference_step(built, [MODEL], sample)
         assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
         assert len([message for message in caplog.messages if "exit policy uniform" in message]) == 1
 

@@ -113,6 +113,11 @@ def test_a_log_that_cannot_be_written_is_refused_at_once(tmp_path, where):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_without_sentences_leaves_nothing_behind(path):
+    InferenceReport("uniform", MODELS, DICTIONARY, str(path))
+    assert not list(path.parent.iterdir())
+
+
 def test_no_log_without_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = InferenceReport("uniform", MODELS, DICTIONARY)
