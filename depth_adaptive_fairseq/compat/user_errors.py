@@ -62,10 +62,24 @@ def _mend_interpreter():
             if traceback_wanted():
                 original(kind, error, trace)
             report(error)
+            _leave_threads_behind()
         else:
             original(kind, error, trace)
 
     sys.excepthook = excepthook
+
+
+def _leave_threads_behind():
+    """End a fairseq command at once while its data loading threads run.
+
+    The interpreter would end them by force, at which PyTorch, if it is what they are running, aborts the process.
+    """
+    import threading
+
+    if os.path.basename(sys.argv[0]).startswith("fairseq-") and threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _mend_workers(module):

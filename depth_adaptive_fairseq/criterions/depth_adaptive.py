@@ -114,7 +114,7 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
             DepthAdaptiveError: *model* has no exits, or options that this criterion cannot train it with.
         """
         decoder = self._decoder(model)
-        target = model.get_targets(sample, None)[:, self.ignore_prefix_size :]  # (batch, tgt_len)
+        target = sample["target"][:, self.ignore_prefix_size :]  # (batch, tgt_len)
         real = target.ne(self.padding_idx)  # (batch, tgt_len)
         if self.training_mode == "mixed" and model.training:
             loss, log = self._mixed(model, decoder, sample, target, real)
