@@ -12,6 +12,8 @@ bash "$root/scripts/setup.sh"
 source "$root/.venv/bin/activate"
 out=${1:-$root/outputs/quickstart}
 mkdir -p "$out"
+# A model this small gains nothing from more threads.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 data=$out/data-bin
 
 say() { printf '\n== %s\n' "$*"; }
@@ -30,12 +32,16 @@ train() {
     --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 3 --lr-scheduler inverse_sqrt \
     --max-tokens 2048 --seed 1 --no-epoch-checkpoints --save-dir "$out/$folder" \
     --log-format simple --log-interval 50 "$@" 2>&1 | tee "$out/$folder.log" \
-    | grep --line-buffered -E 'train_inner|valid on|rror' | sed -u -E 's/^.*\| (epoch)/\1/' | cut -c1-160
+    | grep --line-buffered -E 'train_inner|valid on|rror' | sed -u -E 's/^.*\| (epoch)/\1/; s/^(.{160}).*/\1/'
+  if [[ ! -f $out/$folder/checkpoint_best.pt ]]; then
+    tail -n 3 "$out/$folder.log"
+    exit 1
+  fi
   touch "$out/$folder/trained"
 }
 
 say "2. Train a decoder with 6 exits (aligned training)"
-train aligned --lr 6e-3 --warmup-updates 150 --max-epoch "${EPOCHS:-6}"
+train aligned --lr 6e-3 --warmup-updates 150 --max-epoch "${EPOCHS:-5}"
 
 say "3. Go on with a halting classifier, which learns where each token may leave"
 train geometric --finetune-from-model "$out/aligned/checkpoint_best.pt" --halting geometric \
@@ -44,7 +50,8 @@ train geometric --finetune-from-model "$out/aligned/checkpoint_best.pt" --haltin
 say "4. Translate the test set, each token leaving where the classifier says"
 fairseq-generate "$data" --user-dir depth_adaptive_fairseq --task depth_adaptive_translation \
   --path "$out/geometric/checkpoint_best.pt" --beam 5 --max-tokens 4096 --remove-bpe sentencepiece \
-  --exit-policy geometric --exit-thresholds 0.7 --exit-log "$out/exits.jsonl" > "$out/generate.log"
+  --exit-policy geometric --exit-thresholds 0.7 --exit-log "$out/exits.jsonl" > "$out/generate.log" 2>&1 \
+  || { tail -n 3 "$out/generate.log"; exit 1; }
 grep -E 'average exit|^Generate' "$out/generate.log" | sed -E 's/^.*\| (exit policy)/\1/'
 
 say "5. Compare exit policies"

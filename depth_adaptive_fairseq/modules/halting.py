@@ -95,8 +95,9 @@ class GeometricHalting(HaltingClassifier):
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
-        if len(hidden) == 1:  # nothing to decide
-            return torch.zeros_like(widen(hidden[0][..., :1]))
+        if len(hidden) == 1:  # nothing to decide; but distributed training wants a gradient, if a zero one
+            unused = 0.0 * sum(parameter.sum() for parameter in self.parameters())
+            return torch.zeros_like(widen(hidden[0][..., :1])) + unused
         logits = torch.stack([self.logits(n, h) for n, h in enumerate(hidden[:-1], start=1)], dim=-1)
         return geometric_log_distribution(logits)
 

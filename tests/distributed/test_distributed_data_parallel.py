@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
+from fairseq.distributed import ModuleProxyWrapper
 from torch.nn.parallel import DistributedDataParallel
 
 from depth_adaptive_fairseq.criterions.depth_adaptive import DepthAdaptiveCrossEntropy
@@ -54,7 +55,11 @@ def build(regime: Regime):
 
 def unused_copies(model):
     """The encoder's second copy of its weights for a fast path that training never takes: fairseq's, not ours."""
-    return [name for name, _ in model.named_parameters() if name.startswith("encoder.layers.") and "in_proj_" in name]
+    return [
+        f"encoder.layers.{number}.{name}"
+        for number, layer in enumerate(model.encoder.layers)
+        for name, _ in layer.named_parameters(recurse=False)
+    ]
 
 
 def train_steps(model, criterion, samples, step_of) -> None:
@@ -80,7 +85,8 @@ def worker(rank: int, folder: str) -> None:
         if name == "an unused parameter":
             model.decoder.register_parameter("unused", torch.nn.Parameter(torch.zeros(3)))
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, unused_copies(model))
-        wrapped = DistributedDataParallel(model)
+        # The outer wrapper, which fairseq puts around this one too, lets a criterion ask the model for targets.
+        wrapped = ModuleProxyWrapper(DistributedDataParallel(model))
         try:
             train_steps(wrapped, criterion, [sample_of(regime, rank)], model)
             outcome = {name: parameter.grad for name, parameter in model.named_parameters()}

@@ -1,13 +1,15 @@
 """fairseq-train with two gloo processes on a CPU computes what one process with twice the update frequency computes."""
 
+import functools
 import random
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.end_to_end.commands import PLUGIN, CommandServer, assert_ok
+from tests.end_to_end.commands import PLUGIN, CommandServer, Finished, assert_ok
 
 UPDATES = 4
 MODEL = (
@@ -24,7 +26,6 @@ TRAINING = (
 )  # fmt: skip
 REGIMES = {
     "aligned": ("--label-smoothing", 0.1),
-    "untrained halting": ("--halting", "multinomial"),
     "exit loss": (
         "--halting", "geometric", "--halting-per-block", "--exit-loss-weight", 0.5, "--oracle", "correctness",
         "--oracle-penalty", 0.1, "--sentence-avg",
@@ -34,17 +35,37 @@ REGIMES = {
 COUNTED = ("loss", "nll_1", "nll_2", "nll_3", "exit_loss", "oracle_exit", "predicted_exit", "exit_agreement", "gnorm")
 
 
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory):
-    """Two of them, since each runs one command at a time."""
-    servers = [CommandServer(tmp_path_factory.mktemp(f"process{rank}")) for rank in range(2)]
+def alone(tmp_path_factory):
+    """Runs commands as they are."""
+    server = CommandServer(tmp_path_factory.mktemp("alone"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two that run commands as torchrun would start them."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    servers = []
+    for rank in "01":
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**meeting, "RANK": rank, "LOCAL_RANK": rank}.items():
+                patch.setenv(name, value)
+            servers.append(CommandServer(tmp_path_factory.mktemp(f"rank{rank}")))
     yield servers
     for server in servers:
         server.close()
 
 
 @pytest.fixture(scope="module")
-def data(servers, tmp_path_factory) -> Path:
+def data(alone, tmp_path_factory) -> Path:
     """A binarised corpus of sentences of different lengths."""
     folder = tmp_path_factory.mktemp("corpus")
     draw = random.Random(5)
@@ -53,7 +74,7 @@ def data(servers, tmp_path_factory) -> Path:
         for language, text in (("xx", lines), ("yy", [line[::-1] for line in lines])):
             (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
     assert_ok(
-        servers[0].run(
+        alone.run(
             "fairseq-preprocess", "-s", "xx", "-t", "yy", "--joined-dictionary", "--destdir", folder / "bin",
             "--trainpref", folder / "train", "--validpref", folder / "valid", cwd=folder,
         )
@@ -61,19 +82,34 @@ def data(servers, tmp_path_factory) -> Path:
     return folder / "bin"
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+def command_for(data: Path, regime: str):
+    return ("fairseq-train", data, *TRAINING, *MODEL, *REGIMES[regime])
 
 
-def train_together(servers, folder: Path, *command):
+@dataclass
+class Trained:
+    """A finished training: the folder of its checkpoint, and what it said."""
+
+    folder: Path
+    log: Finished
+
+
+@pytest.fixture(scope="module")
+def trained_alone(alone, data, tmp_path_factory):
+    """``trained_alone(regime)``: by one process, with twice the update frequency."""
+
+    @functools.lru_cache(None)
+    def train(regime: str) -> Trained:
+        folder = tmp_path_factory.mktemp("one")
+        command = (*command_for(data, regime), "--update-freq", 2, "--save-dir", folder)
+        return Trained(folder, assert_ok(alone.run(*command, cwd=folder)))
+
+    return train
+
+
+def train_together(pair, folder: Path, *command):
     """Run *command* as two processes that find each other; returns what the first one said."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
-    running = [
-        server.start(*command, cwd=folder, RANK=str(rank), LOCAL_RANK=str(rank), **meeting)
-        for rank, server in enumerate(servers)
-    ]
+    running = [server.start(*command, cwd=folder) for server in pair]
     done = [process.wait() for process in running]
     assert_ok(done[1])
     return assert_ok(done[0])
@@ -83,18 +119,22 @@ def parameters(folder: Path) -> dict:
     return torch.load(folder / "checkpoint_last.pt", map_location="cpu", weights_only=False)["model"]
 
 
-@pytest.mark.parametrize("backend", ["legacy_ddp", "pytorch_ddp"])
-@pytest.mark.parametrize("regime", REGIMES)
-def test_two_processes_train_as_one_does(servers, data, tmp_path, regime, backend):
-    if backend == "pytorch_ddp" and regime == "aligned":
-        pytest.skip("covered by the regimes that have more parameters to leave unused")
-    command = ("fairseq-train", data, *TRAINING, *MODEL, *REGIMES[regime])
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    one = assert_ok(servers[0].run(*command, "--update-freq", 2, "--save-dir", alone, cwd=tmp_path))
-    two = train_together(servers, tmp_path, *command, "--ddp-backend", backend, "--save-dir", together)
+@pytest.mark.parametrize(
+    "regime, backend",
+    [
+        ("aligned", "legacy_ddp"),
+        ("exit loss", "legacy_ddp"),
+        ("mixed", "legacy_ddp"),
+        ("mixed", "pytorch_ddp"),
+    ],
+)
+def test_two_processes_train_as_one_does(trained_alone, pair, data, tmp_path, regime, backend):
+    one, together = trained_alone(regime), tmp_path / "together"
+    command = (*command_for(data, regime), "--ddp-backend", backend, "--save-dir", together)
+    two = train_together(pair, tmp_path, *command)
 
     for kind, least in (("train_inner", UPDATES), ("valid", 1)):
-        expected, found = one.json_logs(kind), two.json_logs(kind)
+        expected, found = one.log.json_logs(kind), two.json_logs(kind)
         assert len(expected) == len(found) >= least
         for ours, theirs in zip(found, expected):
             names = [name for key in theirs for name in COUNTED if key in (name, f"valid_{name}")]
@@ -104,6 +144,8 @@ def test_two_processes_train_as_one_does(servers, data, tmp_path, regime, backen
                 assert float(ours[key]) == pytest.approx(float(theirs[key]), abs=2e-3), name
     assert found[-1].get("valid_nll_1") and (regime in ("aligned", "mixed") or "valid_exit_loss" in found[-1])
 
-    expected = parameters(alone)
+    expected = parameters(one.folder)
     for name, tensor in parameters(together).items():
+        if name.endswith("._float_tensor"):  # which fairseq never gives a value
+            continue
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=lambda text: f"{name}: {text}")

@@ -1,5 +1,6 @@
 """How the tests run the fairseq commands, and read what they print."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 BIN = Path(sys.executable).parent
 PLUGIN = ("--user-dir", "depth_adaptive_fairseq")
@@ -59,6 +60,7 @@ class CommandServer:
     def __init__(self, scratch: Path):
         self._scratch = scratch
         self._count = 0
+        self._last: Optional[Running] = None
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("command_server.py")],
             stdin=subprocess.PIPE,
@@ -85,8 +87,12 @@ class CommandServer:
             "cwd": str(cwd),
             **{name: str(path) for name, path in files.items()},
         }
+        if self._last is not None and not self._last.finished:  # a failed test did not wait for it
+            self._last.kill()
+            self._last.wait()
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        return Running(self._process, files)
+        self._last = Running(self._process, files)
+        return self._last
 
 
 class Running:
@@ -95,9 +101,8 @@ class Running:
     def __init__(self, server: subprocess.Popen, files: Dict[str, Path]):
         self._server = server
         self._files = files
-        answer = self._answer()
-        assert "status" not in answer, "the command before has not been waited for"
-        self._process_id = answer["process"]
+        self._process_id = self._answer()["process"]
+        self.finished = False
 
     def output(self) -> str:
         """What it has printed so far."""
@@ -110,12 +115,13 @@ class Running:
 
     def kill(self) -> None:
         """Kill it and its workers, without any warning."""
-        os.killpg(self._process_id, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process_id, signal.SIGKILL)
 
     def wait(self) -> Finished:
         """Wait for its end."""
         answer = self._answer()
-        assert answer["process"] == self._process_id
+        self.finished = True
         return Finished(answer["status"], *(self._files[name].read_text(encoding="utf-8") for name in ("stdout", "stderr")))
 
     def _answer(self) -> dict:

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import io
 import logging
+from pathlib import Path
 from typing import Callable
 
 from fairseq import checkpoint_utils, options
@@ -37,7 +38,7 @@ class InProcess:
         for name, value in entries.items():
             group, _, option = name.partition("__")
             assert option in configuration[group], f"no option {option} in {group}"
-            OmegaConf.update(configuration, f"{group}.{option}", str(value) if group == "common_eval" else value)
+            OmegaConf.update(configuration, f"{group}.{option}", str(value) if isinstance(value, Path) else value)
         vars(checkpoint_utils.save_checkpoint).pop("best", None)  # fairseq keeps it from one training to the next
         with contextlib.redirect_stdout(io.StringIO()) as stdout, _logs() as logs:
             self._main(configuration)
