@@ -8,4 +8,4 @@ cd "$root"
 
 # Two processes of one thread each: small models gain nothing from more threads.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 "$@"

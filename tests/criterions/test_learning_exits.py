@@ -45,9 +45,10 @@ def sentence(draw: random.Random):
 def make_batch(draw: random.Random, sentences: int = 48):
     """A batch in fairseq's form, and the right exits, ``(batch, 6)``."""
     drawn = [sentence(draw) for _ in range(sentences)]
-    encode = lambda words: torch.tensor([DICTIONARY.index(word) for word in words] + [DICTIONARY.eos()])
-    source, target = ([encode(each[side]) for each in drawn] for side in (0, 1))
     pad, eos = DICTIONARY.pad(), DICTIONARY.eos()
+    source, target = (
+        [torch.tensor([DICTIONARY.index(word) for word in each[side]] + [eos]) for each in drawn] for side in (0, 1)
+    )
     sample = {
         "id": torch.arange(sentences),
         "ntokens": sum(map(len, target)),
@@ -107,7 +108,6 @@ class Learnt:
         self.agreement = int(log["exit_agreement"]) / self.terms
         self.average_exit = int(log["predicted_exit"]) / self.terms
         self.average_oracle = int(log["oracle_exit"]) / self.terms
-        self.nll = [float(log[f"nll_{n}"]) / self.right.gt(0).sum().item() for n in (1, 2, 3)]
         self.predicted = self.model.decoder.halting.predict(extra["log_exit_distribution"])  # (batch, 6 or 1)
 
     def recall(self, exit_index):
