@@ -1,5 +1,6 @@
 """Mistakes end in one sentence on stderr and exit status 1, wherever they are noticed."""
 
+import subprocess
 import sys
 from argparse import Namespace
 
@@ -24,6 +25,7 @@ def uncaught(monkeypatch, capsys):
     """What the interpreter prints when an exception reaches it, with the mend in place."""
     monkeypatch.setattr(sys, "argv", ["/somewhere/fairseq-train", "data"])
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.setattr(user_errors, "_leave_threads_behind", lambda: None)  # would end the tests
     user_errors._mend_interpreter()
 
     def uncaught(error):
@@ -36,6 +38,22 @@ def uncaught(monkeypatch, capsys):
 def test_a_mistake_is_one_line(uncaught):
     said = uncaught(Mistake("3 was given; use 1 or 2"))
     assert said == "fairseq-train: error: 3 was given; use 1 or 2\n"
+
+
+def test_a_mistake_ends_the_command_at_once_while_threads_run(tmp_path):
+    """The interpreter's own way of ending threads can abort the process when they are inside of PyTorch."""
+    command = tmp_path / "fairseq-try"
+    command.write_text("""
+import atexit, threading
+import fairseq
+from depth_adaptive_fairseq.errors import DepthAdaptiveError
+atexit.register(print, "ended in the interpreter's own way")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+raise DepthAdaptiveError("3 was given; use 1 or 2")
+""")
+    done = subprocess.run([sys.executable, str(command)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith("fairseq-try: error: 3 was given; use 1 or 2\n") and not done.stdout
 
 
 def test_the_traceback_can_be_had(uncaught, monkeypatch):
