@@ -12,8 +12,6 @@ bash "$root/scripts/setup.sh"
 source "$root/.venv/bin/activate"
 out=${1:-$root/outputs/quickstart}
 mkdir -p "$out"
-# A model this small gains nothing from more threads.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 data=$out/data-bin
 
 say() { printf '\n== %s\n' "$*"; }
@@ -41,7 +39,7 @@ train() {
 }
 
 say "2. Train a decoder with 6 exits (aligned training)"
-train aligned --lr 6e-3 --warmup-updates 150 --max-epoch "${EPOCHS:-5}"
+train aligned --lr 6e-3 --warmup-updates 150 --max-epoch "${EPOCHS:-4}"
 
 say "3. Go on with a halting classifier, which learns where each token may leave"
 train geometric --finetune-from-model "$out/aligned/checkpoint_best.pt" --halting geometric \
