@@ -48,14 +48,14 @@ train geometric --finetune-from-model "$out/aligned/checkpoint_best.pt" --haltin
 say "4. Translate the test set, each token leaving where the classifier says"
 fairseq-generate "$data" --user-dir depth_adaptive_fairseq --task depth_adaptive_translation \
   --path "$out/geometric/checkpoint_best.pt" --beam 5 --max-tokens 4096 --remove-bpe sentencepiece \
-  --exit-policy geometric --exit-thresholds 0.7 --exit-log "$out/exits.jsonl" > "$out/generate.log" 2>&1 \
+  --exit-policy geometric --exit-thresholds 0.5 --exit-log "$out/exits.jsonl" > "$out/generate.log" 2>&1 \
   || { tail -n 3 "$out/generate.log"; exit 1; }
 grep -E 'average exit|^Generate' "$out/generate.log" | sed -E 's/^.*\| (exit policy)/\1/'
 
 say "5. Compare exit policies"
 python "$root/scripts/evaluate_policies.py" "$data" --path "$out/geometric/checkpoint_best.pt" --gen-subset test --beam 5 \
   --results "$out/results.csv" \
-  --policies full fixed:{1..5} uniform confidence:{0.3,0.5,0.7} geometric:{0.5,0.7,0.9}
+  --policies full fixed:{1..5} uniform confidence:{0.5,0.7} geometric:{0.3,0.5,0.7}
 
 say "6. Look at it"
 python "$root/scripts/plot_tradeoff.py" "$out/results.csv" --out "$out/tradeoff.png"
