@@ -12,8 +12,8 @@ from typing import List, Optional
 import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
+from depth_adaptive_fairseq.modules.block_parts import attend, run_sublayer, split_heads
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
 
 _FIRST_CAPACITY = 32  # positions; doubled when the hypotheses grow beyond
@@ -49,8 +49,8 @@ class SourceKeys:
             missing = missing & wanted
         if missing.any():
             states = encoder_states[missing]
-            self.keys[missing] = _split_heads(self.attention.k_proj(states), self.attention)
-            self.values[missing] = _split_heads(self.attention.v_proj(states), self.attention)
+            self.keys[missing] = split_heads(self.attention, self.attention.k_proj(states))
+            self.values[missing] = split_heads(self.attention, self.attention.v_proj(states))
             self.built |= missing
         if sentences is None:
             return self.keys, self.values
@@ -129,14 +129,14 @@ class IncrementalDecoder:
             h^n of those rows, ``(those rows, width)``.
         """
         layer = self.decoder.layers[exit_index - 1]
-        hidden = self._sublayer(
+        hidden = run_sublayer(
             layer, layer.self_attn_layer_norm, hidden, lambda x: self._self_attention(exit_index - 1, x, rows)
         )
         if layer.encoder_attn is not None:
-            hidden = self._sublayer(
+            hidden = run_sublayer(
                 layer, layer.encoder_attn_layer_norm, hidden, lambda x: self._cross_attention(exit_index - 1, x, rows)
             )
-        return self._sublayer(
+        return run_sublayer(
             layer,
             layer.final_layer_norm,
             hidden,
@@ -171,12 +171,6 @@ class IncrementalDecoder:
                 if keys is not None:
                     keys.keep_sentences(sentences)
 
-    @staticmethod
-    def _sublayer(layer: nn.Module, norm: nn.Module, hidden: Tensor, function) -> Tensor:
-        if layer.normalize_before:
-            return layer.residual_connection(layer.dropout_module(function(norm(hidden))), hidden)
-        return norm(layer.residual_connection(layer.dropout_module(function(hidden)), hidden))
-
     def _self_attention(self, block: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         layer = self.decoder.layers[block]
         attention = layer.self_attn
@@ -198,7 +192,7 @@ class IncrementalDecoder:
         mask = None
         if layer.cross_self_attention:
             keys, values, mask = self._prepend_source(block, keys, values, rows)
-        context = _attend(attention, query, keys, values, mask)  # (rows, heads, 1, head_dim)
+        context = attend(attention, query, keys, values, mask)  # (rows, heads, 1, head_dim)
         return attention.out_proj(context.flatten(1))
 
     def _project_copied_states(self, layer: nn.Module, cache: PrefixKeys, rows: Optional[Tensor]) -> None:
@@ -248,7 +242,7 @@ class IncrementalDecoder:
         mask = self.source_mask
         if mask is not None and sentences is not None:
             mask = mask[sentences]
-        context = _attend(attention, query.transpose(1, 2), keys, values, mask)
+        context = attend(attention, query.transpose(1, 2), keys, values, mask)
         context = context.transpose(1, 2).reshape(-1, attention.embed_dim)  # (sentences * beam, width)
         return attention.out_proj(context if slots is None else context[slots])
 
@@ -256,14 +250,3 @@ class IncrementalDecoder:
         if rows is None:
             rows = torch.arange(self.encoder_states.size(0) * self.beam_size, device=self.encoder_states.device)
         return rows.div(self.beam_size, rounding_mode="floor")
-
-
-def _attend(attention: MultiheadAttention, query: Tensor, keys: Tensor, values: Tensor, mask: Optional[Tensor]) -> Tensor:
-    dropout = attention.dropout_module
-    active = dropout.training or dropout.apply_during_inference  # --retain-dropout
-    return scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout.p if active else 0.0)
-
-
-def _split_heads(states: Tensor, attention: MultiheadAttention) -> Tensor:
-    """``(batch, length, width)`` to ``(batch, heads, length, head_dim)``."""
-    return states.view(*states.shape[:2], attention.num_heads, attention.head_dim).transpose(1, 2)

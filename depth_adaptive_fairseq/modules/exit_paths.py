@@ -5,7 +5,8 @@ from typing import List, Optional
 import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+
+from depth_adaptive_fairseq.modules.block_parts import attend, run_sublayer, split_heads
 
 
 def run_exit_paths(decoder: nn.Module, prev_output_tokens: Tensor, encoder_out: dict, exits: Tensor) -> List[Tensor]:
@@ -64,7 +65,7 @@ def _run_block(layer: nn.Module, hidden: Tensor, source: Tensor, source_mask: Op
     def self_attention(x: Tensor) -> Tensor:
         attention = layer.self_attn
         x = x.flatten(0, 1)  # (batch * paths, tgt_len, width)
-        keys, values = _heads(attention, attention.k_proj(x)), _heads(attention, attention.v_proj(x))
+        keys, values = split_heads(attention, attention.k_proj(x)), split_heads(attention, attention.v_proj(x))
         mask = prefix_mask.repeat_interleave(paths, dim=0)
         if layer.cross_self_attention:
             keys, values, mask = _prepend_source(attention, source, source_mask, keys, values, mask, paths)
@@ -74,36 +75,27 @@ def _run_block(layer: nn.Module, hidden: Tensor, source: Tensor, source_mask: Op
         attention = layer.encoder_attn
         # All positions of all paths are queries to the same keys: nothing is copied for each path.
         queries = x.reshape(batch, paths * length, width)
-        keys, values = _heads(attention, attention.k_proj(source)), _heads(attention, attention.v_proj(source))
+        keys, values = split_heads(attention, attention.k_proj(source)), split_heads(attention, attention.v_proj(source))
         return _attend(attention, queries, keys, values, source_mask).view_as(hidden)
 
     def feed_forward(x: Tensor) -> Tensor:
         return layer.fc2(layer.activation_dropout_module(layer.activation_fn(layer.fc1(x))))
 
-    hidden = _sublayer(layer, layer.self_attn_layer_norm, hidden, self_attention)
+    hidden = run_sublayer(layer, layer.self_attn_layer_norm, hidden, self_attention)
     if layer.encoder_attn is not None:
-        hidden = _sublayer(layer, layer.encoder_attn_layer_norm, hidden, cross_attention)
-    return _sublayer(layer, layer.final_layer_norm, hidden, feed_forward)
-
-
-def _sublayer(layer: nn.Module, norm: nn.Module, hidden: Tensor, function) -> Tensor:
-    if layer.normalize_before:
-        return layer.residual_connection(layer.dropout_module(function(norm(hidden))), hidden)
-    return norm(layer.residual_connection(layer.dropout_module(function(hidden)), hidden))
+        hidden = run_sublayer(layer, layer.encoder_attn_layer_norm, hidden, cross_attention)
+    return run_sublayer(layer, layer.final_layer_norm, hidden, feed_forward)
 
 
 def _attend(attention: MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor, mask: Optional[Tensor]) -> Tensor:
-    dropout = attention.dropout_module.p if attention.training else 0.0
-    context = scaled_dot_product_attention(
-        _heads(attention, attention.q_proj(queries)), keys, values, attn_mask=mask, dropout_p=dropout
-    )
+    context = attend(attention, split_heads(attention, attention.q_proj(queries)), keys, values, mask)
     return attention.out_proj(context.transpose(1, 2).flatten(2))
 
 
 def _prepend_source(attention, source, source_mask, keys, values, mask, paths):
     """``--cross-self-attention``: self-attention sees the encoder's output in front of the prefix."""
-    source_keys = _heads(attention, attention.k_proj(source)).repeat_interleave(paths, dim=0)
-    source_values = _heads(attention, attention.v_proj(source)).repeat_interleave(paths, dim=0)
+    source_keys = split_heads(attention, attention.k_proj(source)).repeat_interleave(paths, dim=0)
+    source_values = split_heads(attention, attention.v_proj(source)).repeat_interleave(paths, dim=0)
     if source_mask is None:
         source_mask = mask.new_ones(source.size(0), 1, 1, source.size(1))
     source_mask = source_mask.repeat_interleave(paths, dim=0).expand(-1, 1, mask.size(2), -1)
@@ -112,8 +104,3 @@ def _prepend_source(attention, source, source_mask, keys, values, mask, paths):
         torch.cat([source_values, values], dim=2),
         torch.cat([source_mask, mask], dim=3),
     )
-
-
-def _heads(attention: MultiheadAttention, states: Tensor) -> Tensor:
-    """``(batch, length, width)`` to ``(batch, heads, length, head_dim)``."""
-    return states.view(*states.shape[:2], attention.num_heads, attention.head_dim).transpose(1, 2)
