@@ -16,12 +16,13 @@ import argparse
 import os
 import sys
 from importlib.metadata import PackageNotFoundError
+from dataclasses import replace
 from pathlib import Path
 
 from data_preparation.errors import PreparationError
 from data_preparation.pipeline import prepare
 from data_preparation.report import announce, summary
-from data_preparation.template import available_templates, find_template, load_template
+from data_preparation.template import Bpe, available_templates, find_template, load_template
 
 
 def positive(text: str) -> int:
@@ -50,6 +51,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help="processes to use (default: all cores, %(default)s)",
     )
+    parser.add_argument(
+        "--vocabulary-size", type=positive, metavar="N", help="pieces of the BPE model, instead of the template's number"
+    )
     parser.add_argument("--clean", action="store_true", help="remove OUT.work/ when OUT is complete")
     return parser.parse_args()
 
@@ -58,6 +62,9 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         template = load_template(find_template(arguments.template))
+        if arguments.vocabulary_size is not None:
+            template = replace(template, bpe=Bpe(arguments.vocabulary_size))
+            template.bpe.check(arguments.template)
         out = arguments.out or Path("data-bin") / template.name
         result = prepare(template, arguments.raw, out, arguments.workers, arguments.clean, announce)
         print(summary(*result, out))

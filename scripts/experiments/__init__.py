@@ -1,0 +1,1 @@
+"""Parts of ``run_grid.py`` and ``write_results.py``."""
