@@ -4,11 +4,14 @@ import math
 from typing import List, Optional
 
 import torch
+from fairseq.search import BeamSearch
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.exit_policies import BlockOutput, ExitPolicy, SourceBatch
-from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
+from depth_adaptive_fairseq.generation.beam_search import SearchOptions, beam_search
+from depth_adaptive_fairseq.generation.encoder_pass import encode
+from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy
 
 
 class DepthAdaptiveEnsemble(EnsembleModel):
@@ -22,33 +25,41 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         models: members with equally many exits.
         policy: when a row leaves.
         padding_idx: of the source dictionary.
+        quantization: of the weights, see ``inference_linear``.
     """
 
-    def __init__(self, models: list, policy: ExitPolicy, padding_idx: int):
+    def __init__(self, models: list, policy: ExitPolicy, padding_idx: int, quantization: str = "none"):
         super().__init__(models)
         self.policy = policy
         self.padding_idx = padding_idx
-        self.num_exits = models[0].decoder.num_exits
+        self.quantization = quantization
         self.beam_size = 1
         self.exits: Optional[Tensor] = None  # exit of each token so far, (rows, steps)
-        self._decoders: List[IncrementalDecoder] = []
-        self._kept: Optional[Tensor] = None  # what the policy keeps of each sentence
+        self._batch: Optional[BatchDecoder] = None
 
     def set_decoder_beam_size(self, beam_size: int) -> None:
         """Remember how many rows each sentence has (called by ``SequenceGenerator``)."""
         super().set_decoder_beam_size(beam_size)
         self.beam_size = beam_size
 
-    def forward_encoder(self, net_input):
-        """Encode a batch and begin its search."""
-        encoder_outs = super().forward_encoder(net_input)
-        self._decoders = [
-            IncrementalDecoder(model.decoder, encoder_out, self.beam_size)
-            for model, encoder_out in zip(self.models, encoder_outs)
-        ]
-        self._kept = self.policy.start(SourceBatch(net_input["src_tokens"], self.padding_idx, encoder_outs))
+    def begin(self, net_input: dict, rows_per_sentence: int) -> BatchDecoder:
+        """Encode a batch; returns what decodes it."""
+        self._batch = BatchDecoder(
+            self.models,
+            self.policy,
+            [encode(model.encoder, net_input, self.quantization) for model in self.models],
+            net_input["src_tokens"],
+            self.padding_idx,
+            rows_per_sentence,
+            self.quantization,
+        )
         self.exits = None
-        return encoder_outs
+        return self._batch
+
+    def forward_encoder(self, net_input):
+        """Encode a batch and begin its search by fairseq's loop, which asks for nothing but a list."""
+        self.begin(net_input, self.beam_size)
+        return [{} for _ in self.models]
 
     def reorder_encoder_out(self, encoder_outs, new_order):
         """Leave the encoder outputs as they are: rows find their sentence by their number."""
@@ -56,14 +67,11 @@ class DepthAdaptiveEnsemble(EnsembleModel):
 
     def reorder_incremental_state(self, incremental_states, new_order) -> None:
         """Follow the beam: row ``i`` becomes what row ``new_order[i]`` was."""
-        if self._kept is not None and new_order.numel() < self.exits.size(0):
-            self._kept = self._kept[new_order[:: self.beam_size].div(self.beam_size, rounding_mode="floor")]
         self.exits = self.exits.index_select(0, new_order)
-        for decoder in self._decoders:
-            decoder.reorder(new_order)
+        self._batch.reorder(new_order, self.beam_size)
 
     def forward_decoder(self, tokens, encoder_outs, incremental_states, temperature: float = 1.0):
-        """Decode one step (algorithm 2).
+        """Decode one step.
 
         Args:
             tokens: the prefixes, ``(rows, step + 1)``.
@@ -71,58 +79,28 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         Returns:
             log-probabilities of the next token at each row's exit, ``(rows, V)``, and no attention weights.
         """
-        kept = None if self._kept is None else self._kept.repeat_interleave(self.beam_size, dim=0)
-        leave = self.policy.begin_step(tokens, kept)
-        all_rows = torch.arange(tokens.size(0), device=tokens.device)
-        exits = torch.empty_like(all_rows)
-        logits: List[Tensor] = []  # of each member, (rows, V)
-
-        rows = all_rows  # still running
-        hidden = [decoder.embed(tokens) for decoder in self._decoders]
-        for exit_index in range(1, self.num_exits + 1):
-            packed = None if rows is all_rows else rows
-            hidden = [decoder.run_block(exit_index, h, packed) for decoder, h in zip(self._decoders, hidden)]
-            block = BlockOutput(hidden, [model.decoder.exit_classifier(exit_index) for model in self.models])
-            leaving = exit_index == self.num_exits or leave(exit_index, rows, block)
-            if isinstance(leaving, Tensor):
-                count = int(leaving.sum())
-                leaving = leaving if 0 < count < rows.numel() else count > 0
-            if leaving is False:
-                continue
-            if leaving is True:
-                leavers, leaver_rows, staying = block, packed, None
-            else:
-                staying = (~leaving).nonzero().squeeze(1)
-                leaving = leaving.nonzero().squeeze(1)
-                leavers, leaver_rows = block.select(leaving), rows[leaving]
-            self._write(logits, leavers, leaver_rows, len(all_rows))
-            exits[slice(None) if leaver_rows is None else leaver_rows] = exit_index
-            if staying is None:
-                break
-            rows, hidden = rows[staying], [h[staying] for h in hidden]
-
-        self.exits = exits.unsqueeze(1) if self.exits is None else torch.cat([self.exits, exits.unsqueeze(1)], dim=1)
-        return self._log_probabilities(logits, temperature), None
+        groups = self._batch.step(tokens)
+        exits = torch.empty_like(tokens[:, :1])
+        for group in groups:
+            exits[slice(None) if group.rows is None else group.rows] = group.exit_index
+        self.exits = exits if self.exits is None else torch.cat([self.exits, exits], dim=1)
+        return self._log_probabilities(groups, tokens.size(0), temperature), None
 
     def replicate_first_beam(self, sentences: Tensor) -> None:
         """Give all rows of *sentences* (booleans) the exits of the sentence's first row."""
         exits = self.exits.view(-1, self.beam_size, self.exits.size(1))
         exits[sentences] = exits[sentences][:, :1]
 
-    def _write(self, logits: List[Tensor], leavers: BlockOutput, rows: Optional[Tensor], total: int) -> None:
-        """Store the logits and the copied states of the rows that leave; *rows* is None for all rows at once."""
-        for member, decoder in enumerate(self._decoders):
-            decoder.leave(leavers.hidden[member], rows)
-            exit_logits = leavers.logits()[member]
-            if rows is None:
-                logits.append(exit_logits)
+    def _log_probabilities(self, groups: List[Leavers], num_rows: int, temperature: float) -> Tensor:
+        logits: List[Tensor] = []  # of each member, (rows, V)
+        for member in range(self.models_size):
+            if groups[0].rows is None:
+                logits.append(groups[0].logits[member])
                 continue
-            if member == len(logits):
-                logits.append(exit_logits.new_empty(total, exit_logits.size(1)))
-            logits[member][rows] = exit_logits
-
-    @staticmethod
-    def _log_probabilities(logits: List[Tensor], temperature: float) -> Tensor:
+            together = groups[0].logits[member].new_empty(num_rows, groups[0].logits[member].size(1))
+            for group in groups:
+                together[group.rows] = group.logits[member]
+            logits.append(together)
         members = [torch.log_softmax(each / temperature, dim=-1, dtype=torch.float32) for each in logits]
         if len(members) == 1:
             return members[0]
@@ -130,7 +108,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
 
 
 class DepthAdaptiveGenerator(SequenceGenerator):
-    """fairseq's beam search over :class:`DepthAdaptiveEnsemble`.
+    """Beam search over :class:`DepthAdaptiveEnsemble`: a lean one of our own, or fairseq's where an option needs it.
 
     Every hypothesis has, beside fairseq's entries, ``exits``: the exit of each of its tokens, end of sentence included,
     ``(length,)``, counted from 1; and ``steps``, the same as text, which ``fairseq-generate --print-step`` prints.
@@ -140,11 +118,49 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         tgt_dict: the target dictionary.
         exit_policy: when a token leaves the decoder.
         padding_idx: of the source dictionary.
+        quantization: of the weights, see ``inference_linear``.
         **options: those of fairseq's ``SequenceGenerator``.
     """
 
-    def __init__(self, models, tgt_dict, exit_policy: ExitPolicy, padding_idx: int, **options):
-        super().__init__(DepthAdaptiveEnsemble(models, exit_policy, padding_idx), tgt_dict, **options)
+    def __init__(self, models, tgt_dict, exit_policy: ExitPolicy, padding_idx: int, quantization: str = "none", **options):
+        super().__init__(DepthAdaptiveEnsemble(models, exit_policy, padding_idx, quantization), tgt_dict, **options)
+
+    def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
+        net_input = sample["net_input"]
+        suppressed = [] if self.token_indices_to_suppress is None else self.token_indices_to_suppress.tolist()
+        max_len = min(int(self.max_len_a * net_input["src_tokens"].size(1) + self.max_len_b), self.max_len - 1)
+        plain = (
+            type(self.search) is BeamSearch
+            and self.model.models_size == 1
+            and prefix_tokens is None
+            and constraints is None
+            and self.lm_model is None
+            and self.repeat_ngram_blocker is None
+            and not self.match_source_len
+            and self.min_len <= max_len
+            and self.vocab_size - 3 - len(suppressed) >= 2 * self.beam_size  # always enough candidates that can follow
+        )
+        if not plain:
+            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+        options = SearchOptions(
+            beam_size=self.beam_size,
+            max_len=max_len,
+            min_len=self.min_len,
+            normalize_scores=self.normalize_scores,
+            len_penalty=self.len_penalty,
+            unk_penalty=self.unk_penalty,
+            temperature=self.temperature,
+            bos=self.eos if bos_token is None else bos_token,
+            eos=self.eos,
+            pad=self.pad,
+            unk=self.unk,
+            suppressed=suppressed,
+        )
+        source = net_input["src_tokens"]
+        found = beam_search(self.model.begin(net_input, 1), source.size(0), options, source.device)
+        for hypothesis in (hypothesis for sentence in found for hypothesis in sentence):
+            hypothesis.update(describe_exits(hypothesis["exits"]))
+        return found
 
     def finalize_hypos(self, step, bbsz_idx, eos_scores, tokens, scores, finalized, finished, beam_size, *rest):
         """Attach the exits of every hypothesis that fairseq finalises."""

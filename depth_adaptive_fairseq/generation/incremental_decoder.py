@@ -1,91 +1,37 @@
 """One decoding step of one model, block by block, for the rows that still run.
 
-A *row* is a hypothesis of the batched beam search: row ``r`` belongs to sentence ``r // beam_size``. At step ``t``
+A *row* is a hypothesis of the batched beam search: row ``r`` belongs to sentence ``r // rows_per_sentence``. At step ``t``
 (from 0) each row has one new token. The caller runs the blocks in order and may drop rows between them; what a
 dropped row's token looks like to the blocks above is its copied state (section 2.2.1, algorithm 2), which every
 block projects with its own key and value matrices. That projection is made when, and only when, a later token of
-the same row reaches the block.
+the same hypothesis reaches the block.
 """
 
-from typing import List, Optional
+from typing import List, NamedTuple, Optional
 
 import torch
-from fairseq.modules import MultiheadAttention
-from torch import Tensor, nn
+from torch import Tensor
 
-from depth_adaptive_fairseq.modules.block_parts import attend, run_sublayer, split_heads
+from depth_adaptive_fairseq.generation.attention_caches import PrefixKeys, SourceKeys, grown, split_keys_values
+from depth_adaptive_fairseq.modules.block_parts import attend
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, InferenceWeights
 
-_FIRST_CAPACITY = 32  # positions; doubled when the hypotheses grow beyond
-
-
-class SourceKeys:
-    """The encoder's keys and values for one attention module, built sentence by sentence when first asked for.
-
-    Hypotheses of a sentence share them: nothing is copied for each row of the beam.
-    """
-
-    def __init__(self, attention: MultiheadAttention):
-        self.attention = attention
-        self.keys: Optional[Tensor] = None  # (sentences, heads, src_len, head_dim)
-        self.values: Optional[Tensor] = None
-        self.built: Optional[Tensor] = None  # (sentences,) booleans
-
-    def get(self, encoder_states: Tensor, sentences: Optional[Tensor]):
-        """Keys and values of *sentences* (sorted, unique; None: all), each ``(those, heads, src_len, head_dim)``.
-
-        Args:
-            encoder_states: ``(all sentences, src_len, encoder width)``.
-        """
-        if self.built is None:
-            shape = (encoder_states.size(0), self.attention.num_heads, encoder_states.size(1), self.attention.head_dim)
-            self.keys = encoder_states.new_zeros(shape)
-            self.values = encoder_states.new_zeros(shape)
-            self.built = torch.zeros(encoder_states.size(0), dtype=torch.bool, device=encoder_states.device)
-        missing = ~self.built
-        if sentences is not None:
-            wanted = torch.zeros_like(self.built)
-            wanted[sentences] = True
-            missing = missing & wanted
-        if missing.any():
-            states = encoder_states[missing]
-            self.keys[missing] = split_heads(self.attention, self.attention.k_proj(states))
-            self.values[missing] = split_heads(self.attention, self.attention.v_proj(states))
-            self.built |= missing
-        if sentences is None:
-            return self.keys, self.values
-        return self.keys[sentences], self.values[sentences]
-
-    def keep_sentences(self, sentences: Tensor) -> None:
-        """Drop all sentences but *sentences*."""
-        if self.built is not None:
-            self.keys, self.values, self.built = (x[sentences] for x in (self.keys, self.values, self.built))
+_FIRST_STEPS = 16  # steps that the first buffers have room for; they double when hypotheses grow beyond
 
 
-class PrefixKeys:
-    """A block's self-attention keys and values of the tokens so far.
+class _Placement(NamedTuple):
+    """Where some of the rows are in the grid of sentences and beams.
 
     Attributes:
-        keys, values: ``(rows, heads, capacity, head_dim)``.
-        filled: how many leading positions of each row are valid, ``(rows,)``. The positions from there up to the
-            current one hold tokens that left below the block and have not been projected by it yet.
+        sentences: those with rows that run, sorted; None: all.
+        slots: each row's place in the grid of these sentences; None: the rows fill it.
+        shape: of the grid, sentences by rows.
     """
 
-    def __init__(self, rows: int, attention: MultiheadAttention, like: Tensor):
-        shape = (rows, attention.num_heads, _FIRST_CAPACITY, attention.head_dim)
-        self.keys = like.new_zeros(shape)
-        self.values = like.new_zeros(shape)
-        self.filled = torch.zeros(rows, dtype=torch.long, device=like.device)
-
-    def reserve(self, length: int) -> None:
-        """Make room for *length* positions."""
-        while self.keys.size(2) < length:
-            self.keys = torch.cat([self.keys, torch.zeros_like(self.keys)], dim=2)
-            self.values = torch.cat([self.values, torch.zeros_like(self.values)], dim=2)
-
-    def reorder(self, order: Tensor) -> None:
-        """Row ``i`` becomes what row ``order[i]`` was."""
-        self.keys, self.values, self.filled = (x.index_select(0, order) for x in (self.keys, self.values, self.filled))
+    sentences: Optional[Tensor]
+    slots: Optional[Tensor]
+    shape: tuple
 
 
 class IncrementalDecoder:
@@ -93,31 +39,69 @@ class IncrementalDecoder:
 
     Args:
         decoder: the model's decoder.
-        encoder_out: the encoder's output for the batch, in fairseq's form.
-        beam_size: rows of each sentence.
+        weights: its packed weights.
+        encoder_states: ``(sentences, src_len, encoder width)``.
+        padding_mask: True at padding, ``(sentences, src_len)``, or None.
+        rows_per_sentence: hypotheses of each sentence in the first step.
+
+    Attributes:
+        entries: the entries of each row's tokens in the caches, the newest last, ``(rows, step + 1)``.
     """
 
-    def __init__(self, decoder: DepthAdaptiveDecoder, encoder_out: dict, beam_size: int):
+    def __init__(
+        self,
+        decoder: DepthAdaptiveDecoder,
+        weights: InferenceWeights,
+        encoder_states: Tensor,
+        padding_mask: Optional[Tensor],
+        rows_per_sentence: int,
+    ):
         self.decoder = decoder
-        self.beam_size = beam_size
-        self.encoder_states = encoder_out["encoder_out"][0].transpose(0, 1)  # (sentences, src_len, encoder width)
-        padding = encoder_out["encoder_padding_mask"]
+        self.weights = weights
+        self.encoder_states = encoder_states
+        self.rows_per_sentence = rows_per_sentence
         self.source_mask: Optional[Tensor] = None  # (sentences, 1, 1, src_len), True at real tokens
-        if len(padding) > 0 and padding[0].any():
-            self.source_mask = ~padding[0][:, None, None, :]
+        if padding_mask is not None and padding_mask.any():
+            self.source_mask = ~padding_mask[:, None, None, :]
 
-        layers = decoder.layers
-        self.cross_keys = [SourceKeys(layer.encoder_attn) if layer.encoder_attn is not None else None for layer in layers]
+        self._cross_keys = [
+            None if block.cross_query is None else SourceKeys(block.cross_keys_values, block.heads) for block in weights.blocks
+        ]
         # --cross-self-attention: self-attention sees the encoder's output in front of the prefix.
-        self.self_source_keys = [SourceKeys(layer.self_attn) if layer.cross_self_attention else None for layer in layers]
-        self.prefix_keys: List[Optional[PrefixKeys]] = [None] * len(layers)
-        self.exit_states: Optional[Tensor] = None  # the state with which each token left, (rows, capacity, width)
-        self.step = 0
+        self._self_source_keys = [
+            SourceKeys(block.keys_values, block.heads) if block.layer.cross_self_attention else None
+            for block in weights.blocks
+        ]
+        self._prefix_keys: List[Optional[PrefixKeys]] = [None] * len(weights.blocks)
+        self._exit_states: Optional[Tensor] = None  # the state with which each entry's token left, (entries, width)
+        self._lowest_exit = len(weights.blocks)  # of all tokens so far
+        self.entries: Optional[Tensor] = None
+        self._first_entry = 0  # of this step's tokens
+        self._capacity = 0
+        self._placed_rows: Optional[Tensor] = None
+        self._placement: Optional[_Placement] = None
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """h^0 of the newest token of each row, ``(rows, width)``, from the whole prefixes, ``(rows, step + 1)``."""
-        self.step = tokens.size(1) - 1
-        return self.decoder.embed(tokens, newest_only=True).squeeze(1)
+    @property
+    def num_rows(self) -> int:
+        """Rows of the current step."""
+        return self.encoder_states.size(0) * self.rows_per_sentence
+
+    @property
+    def step(self) -> int:
+        """Number of the current step, from 0."""
+        return self.entries.size(1) - 1
+
+    def begin_step(self, newest: Tensor) -> Tensor:
+        """Take the newest token of each row, ``(rows,)``; returns their h^0, ``(rows, width)``."""
+        self._first_entry = 0 if self.entries is None else self._first_entry + self._previous_rows
+        self._previous_rows = newest.size(0)
+        fresh = torch.arange(self._first_entry, self._first_entry + newest.size(0), device=newest.device).unsqueeze(1)
+        self.entries = fresh if self.entries is None else torch.cat([self.entries, fresh], dim=1)
+        if self._first_entry + newest.size(0) > self._capacity:
+            beam = max(newest.size(0), self._first_entry)
+            self._capacity = max(2 * self._capacity, _FIRST_STEPS * beam, self._first_entry + newest.size(0))
+        self._placed_rows, self._placement = None, _Placement(None, None, (self.encoder_states.size(0), self.rows_per_sentence))
+        return self.decoder.embed_newest(newest, self.step)
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         """Run block *exit_index* (from 1) on the newest token of *rows* (sorted; None: all of them).
@@ -128,93 +112,93 @@ class IncrementalDecoder:
         Returns:
             h^n of those rows, ``(those rows, width)``.
         """
-        layer = self.decoder.layers[exit_index - 1]
-        hidden = run_sublayer(
-            layer, layer.self_attn_layer_norm, hidden, lambda x: self._self_attention(exit_index - 1, x, rows)
+        block = self.weights.blocks[exit_index - 1]
+        layer = block.layer
+        hidden = block.run_sublayer(
+            layer.self_attn_layer_norm, hidden, lambda x: self._self_attention(exit_index, block, x, rows)
         )
-        if layer.encoder_attn is not None:
-            hidden = run_sublayer(
-                layer, layer.encoder_attn_layer_norm, hidden, lambda x: self._cross_attention(exit_index - 1, x, rows)
+        if block.cross_query is not None:
+            hidden = block.run_sublayer(
+                layer.encoder_attn_layer_norm, hidden, lambda x: self._cross_attention(exit_index, block, x, rows)
             )
-        return run_sublayer(
-            layer,
-            layer.final_layer_norm,
-            hidden,
-            lambda x: layer.fc2(layer.activation_dropout_module(layer.activation_fn(layer.fc1(x)))),
-        )
+        return block.run_sublayer(layer.final_layer_norm, hidden, block.feed_forward)
 
-    def leave(self, hidden: Tensor, rows: Optional[Tensor]) -> None:
+    def leave(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> None:
         """Keep h^n of *rows* as the state that all higher blocks see of their newest token."""
-        if self.exit_states is None:
-            total = self.encoder_states.size(0) * self.beam_size
-            self.exit_states = hidden.new_zeros(total, _FIRST_CAPACITY, hidden.size(-1))
-        if self.exit_states.size(1) <= self.step:
-            self.exit_states = torch.cat([self.exit_states, torch.zeros_like(self.exit_states)], dim=1)
-        if rows is None:
-            self.exit_states[:, self.step] = hidden
-        else:
-            self.exit_states[rows, self.step] = hidden
+        if exit_index == len(self.weights.blocks):
+            return  # no block above will ask
+        self._lowest_exit = min(self._lowest_exit, exit_index)
+        if self._exit_states is None:
+            self._exit_states = hidden.new_zeros(self._capacity, hidden.size(-1))
+        self._exit_states = grown(self._exit_states, self._capacity)
+        self._exit_states[self._newest_entries(rows)] = hidden
 
-    def reorder(self, order: Tensor) -> None:
-        """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped."""
-        for keys in self.prefix_keys:
-            if keys is not None:
-                keys.reorder(order)
-        if self.exit_states is not None:
-            self.exit_states = self.exit_states.index_select(0, order)
-        if order.numel() < self.encoder_states.size(0) * self.beam_size:
-            sentences = order[:: self.beam_size].div(self.beam_size, rounding_mode="floor")
-            self.encoder_states = self.encoder_states[sentences]
+    def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
+        """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped.
+
+        Args:
+            order: sorted by sentence.
+            rows_per_sentence: from now on.
+        """
+        self.entries = self.entries.index_select(0, order)
+        if order.numel() < self.encoder_states.size(0) * rows_per_sentence:
+            sentences = order[::rows_per_sentence].div(self.rows_per_sentence, rounding_mode="floor")
+            self.encoder_states = self.encoder_states.index_select(0, sentences)
             if self.source_mask is not None:
-                self.source_mask = self.source_mask[sentences]
-            for keys in (*self.cross_keys, *self.self_source_keys):
+                self.source_mask = self.source_mask.index_select(0, sentences)
+            for keys in (*self._cross_keys, *self._self_source_keys):
                 if keys is not None:
                     keys.keep_sentences(sentences)
+        self.rows_per_sentence = rows_per_sentence
 
-    def _self_attention(self, block: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
-        layer = self.decoder.layers[block]
-        attention = layer.self_attn
-        cache = self.prefix_keys[block]
+    def _newest_entries(self, rows: Optional[Tensor]):
+        """Where this step's entries of *rows* are."""
+        if rows is None:
+            return slice(self._first_entry, self._first_entry + self.entries.size(0))
+        return rows + self._first_entry
+
+    def _self_attention(self, exit_index: int, block: BlockWeights, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
+        width = hidden.size(-1)
+        cache = self._prefix_keys[exit_index - 1]
         if cache is None:
-            total = self.encoder_states.size(0) * self.beam_size
-            cache = self.prefix_keys[block] = PrefixKeys(total, attention, like=hidden)
-        cache.reserve(self.step + 1)
-        self._project_copied_states(layer, cache, rows)
+            cache = self._prefix_keys[exit_index - 1] = PrefixKeys(self._capacity, width, like=hidden)
+        cache.reserve(self._capacity)
 
-        index = slice(None) if rows is None else rows
-        cache.keys[index, :, self.step] = attention.k_proj(hidden).view(-1, attention.num_heads, attention.head_dim)
-        cache.values[index, :, self.step] = attention.v_proj(hidden).view(-1, attention.num_heads, attention.head_dim)
-        cache.filled[index] = self.step + 1
+        projected = block.qkv(hidden)  # (rows, 3 width)
+        newest = self._newest_entries(rows)
+        cache.keys_values[newest] = projected[:, width:]
+        cache.filled[newest] = True
+        entries = self.entries if rows is None else self.entries.index_select(0, rows)  # (rows, step + 1)
+        if self._lowest_exit < exit_index:
+            self._project_copied_states(block, cache, entries)
 
-        query = attention.q_proj(hidden).view(-1, attention.num_heads, 1, attention.head_dim)
-        keys = cache.keys[index, :, : self.step + 1]
-        values = cache.values[index, :, : self.step + 1]
+        both = cache.keys_values.index_select(0, entries.flatten()).view(*entries.shape, 2 * width)
+        keys, values = split_keys_values(both, block.heads)  # (rows, heads, step + 1, head_dim)
         mask = None
-        if layer.cross_self_attention:
-            keys, values, mask = self._prepend_source(block, keys, values, rows)
-        context = attend(attention, query, keys, values, mask)  # (rows, heads, 1, head_dim)
-        return attention.out_proj(context.flatten(1))
+        if block.layer.cross_self_attention:
+            keys, values, mask = self._prepend_source(exit_index, keys, values, rows)
+        query = projected[:, :width].view(-1, block.heads, 1, width // block.heads)
+        context = attend(block.layer.self_attn, query, keys, values, mask)  # (rows, heads, 1, head_dim)
+        return block.self_out(context.reshape(-1, width))
 
-    def _project_copied_states(self, layer: nn.Module, cache: PrefixKeys, rows: Optional[Tensor]) -> None:
-        """Fill in the keys and values of earlier tokens that left below the block, for *rows*."""
-        filled = cache.filled if rows is None else cache.filled[rows]
-        missing = torch.arange(self.step, device=filled.device) >= filled.unsqueeze(1)  # (rows, step)
-        if not missing.any():
+    def _project_copied_states(self, block: BlockWeights, cache: PrefixKeys, entries: Tensor) -> None:
+        """Fill in the keys and values of earlier tokens that left below the block."""
+        missing = entries[~cache.filled[entries]]
+        if missing.numel() == 0:
             return
-        row, position = missing.nonzero(as_tuple=True)
-        if rows is not None:
-            row = rows[row]
-        states = self.exit_states[row, position]  # (missing tokens, width)
-        if layer.normalize_before:
-            states = layer.self_attn_layer_norm(states)
-        attention = layer.self_attn
-        cache.keys[row, :, position] = attention.k_proj(states).view(-1, attention.num_heads, attention.head_dim)
-        cache.values[row, :, position] = attention.v_proj(states).view(-1, attention.num_heads, attention.head_dim)
+        missing = missing.unique()  # hypotheses share their beginnings
+        states = self._exit_states.index_select(0, missing)  # (missing tokens, width)
+        if block.pre_norm:
+            states = block.layer.self_attn_layer_norm(states)
+        cache.keys_values[missing] = block.keys_values(states)
+        cache.filled[missing] = True
 
-    def _prepend_source(self, block: int, keys: Tensor, values: Tensor, rows: Optional[Tensor]):
-        sentences = self._sentences(rows)
-        unique, inverse = sentences.unique(return_inverse=True)
-        source_keys, source_values = self.self_source_keys[block].get(self.encoder_states, unique)
+    def _prepend_source(self, exit_index: int, keys: Tensor, values: Tensor, rows: Optional[Tensor]):
+        if rows is None:
+            rows = torch.arange(self.num_rows, device=keys.device)
+        sentences = rows.div(self.rows_per_sentence, rounding_mode="floor")
+        unique, inverse = sentences.unique_consecutive(return_inverse=True)
+        source_keys, source_values = self._self_source_keys[exit_index - 1].get(self.encoder_states, unique)
         mask = None
         if self.source_mask is not None:
             prefix_mask = self.source_mask.new_ones(sentences.numel(), 1, 1, keys.size(2))
@@ -223,30 +207,38 @@ class IncrementalDecoder:
         values = torch.cat([source_values[inverse], values], dim=2)
         return keys, values, mask
 
-    def _cross_attention(self, block: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
+    def _cross_attention(self, exit_index: int, block: BlockWeights, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         """Attention over the source, all rows of a sentence at once: its keys and values are not copied per row."""
-        attention = self.decoder.layers[block].encoder_attn
-        query = attention.q_proj(hidden)  # (rows, width)
-        sentences, slots = None, None
-        if rows is None:
-            query = query.view(-1, self.beam_size, attention.num_heads, attention.head_dim)
-        else:
+        width = hidden.size(-1)
+        sentences, slots, shape = self._place(rows)
+        query = block.cross_query(hidden)  # (rows, width)
+        if slots is not None:
             # Rows that left leave their place in the beam empty: cheaper than copying keys and values to each row.
-            sentences, inverse = self._sentences(rows).unique(return_inverse=True)
-            slots = inverse * self.beam_size + rows % self.beam_size
-            packed = query
-            query = packed.new_zeros(sentences.numel() * self.beam_size, packed.size(1))
-            query[slots] = packed
-            query = query.view(-1, self.beam_size, attention.num_heads, attention.head_dim)
-        keys, values = self.cross_keys[block].get(self.encoder_states, sentences)
+            grid = query.new_zeros(shape[0] * shape[1], width)
+            grid[slots] = query
+            query = grid
+        query = query.view(*shape, block.heads, -1).transpose(1, 2)  # (sentences, heads, rows, head_dim)
+        keys, values = self._cross_keys[exit_index - 1].get(self.encoder_states, sentences)
         mask = self.source_mask
         if mask is not None and sentences is not None:
-            mask = mask[sentences]
-        context = attend(attention, query.transpose(1, 2), keys, values, mask)
-        context = context.transpose(1, 2).reshape(-1, attention.embed_dim)  # (sentences * beam, width)
-        return attention.out_proj(context if slots is None else context[slots])
+            mask = mask.index_select(0, sentences)
+        context = attend(block.layer.encoder_attn, query, keys, values, mask)
+        context = context.transpose(1, 2).reshape(-1, width)
+        return block.cross_out(context if slots is None else context.index_select(0, slots))
 
-    def _sentences(self, rows: Optional[Tensor]) -> Tensor:
-        if rows is None:
-            rows = torch.arange(self.encoder_states.size(0) * self.beam_size, device=self.encoder_states.device)
-        return rows.div(self.beam_size, rounding_mode="floor")
+    def _place(self, rows: Optional[Tensor]) -> _Placement:
+        """Where *rows* are in the grid of sentences and beams; found once for all blocks that run the same rows."""
+        if rows is not self._placed_rows:
+            self._placed_rows = rows
+            self._placement = self._find_place(rows)
+        return self._placement
+
+    def _find_place(self, rows: Tensor) -> _Placement:
+        total = self.encoder_states.size(0)
+        if total == 1:
+            return _Placement(None, None, (1, rows.numel()))
+        beam = rows.div(self.rows_per_sentence, rounding_mode="floor")
+        sentences, inverse = beam.unique_consecutive(return_inverse=True)
+        slots = inverse * self.rows_per_sentence + rows - beam * self.rows_per_sentence
+        shape = (sentences.numel(), self.rows_per_sentence)
+        return _Placement(None if sentences.numel() == total else sentences, slots, shape)

@@ -81,14 +81,19 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
         """Logits of the last exit from its raw features, ``(..., width)``: what a full-depth decoder predicts."""
         return self.exit_classifier(self.num_exits)(features)
 
-    def embed(self, tokens: Tensor, newest_only: bool = False) -> Tensor:
-        """h^0 of *tokens*, ``(batch, tgt_len)``, or of the newest token of each row only: ``(batch, those, width)``."""
-        positions = None
+    def embed(self, tokens: Tensor) -> Tensor:
+        """h^0 of *tokens*, ``(batch, tgt_len)``: ``(batch, tgt_len, width)``."""
+        return self._embed(tokens, None if self.embed_positions is None else self.embed_positions(tokens))
+
+    def embed_newest(self, newest: Tensor, step: int) -> Tensor:
+        """h^0 of each row's *newest* token, ``(batch,)``, the one at position *step* (from 0): ``(batch, width)``."""
+        tokens, positions = newest.unsqueeze(1), None
         if self.embed_positions is not None:
-            # An incremental state, even an empty one, asks fairseq for the last position only.
-            positions = self.embed_positions(tokens, incremental_state={} if newest_only else None)
-        if newest_only:
-            tokens = tokens[:, -1:]
+            # An incremental state, even an empty one, asks fairseq for the last position only; it reads but the length.
+            positions = self.embed_positions(tokens.expand(-1, step + 1), incremental_state={})
+        return self._embed(tokens, positions).squeeze(1)
+
+    def _embed(self, tokens: Tensor, positions: Optional[Tensor]) -> Tensor:
         hidden = self.embed_scale * self.embed_tokens(tokens)
         if self.quant_noise is not None:
             hidden = self.quant_noise(hidden)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
+from depth_adaptive_fairseq.modules.inference_weights import inference_weights
 from tests.modules.double_precision import double_attention
 from tests.small_models import random_sample, small_dictionary, small_model
 
@@ -30,17 +31,23 @@ def forced_decoding(model, encoder_out, prev_output_tokens, exits):
     Returns:
         the states behind block 1 .. N, copied ones included, each ``(batch, tgt_len, width)``.
     """
-    decoder = IncrementalDecoder(model.decoder, encoder_out, beam_size=1)
+    decoder = IncrementalDecoder(
+        model.decoder,
+        inference_weights(model.decoder),
+        encoder_out["encoder_out"][0].transpose(0, 1),
+        encoder_out["encoder_padding_mask"][0],
+        rows_per_sentence=1,
+    )
     states = [[] for _ in model.decoder.layers]
     for step in range(prev_output_tokens.size(1)):
-        hidden = decoder.embed(prev_output_tokens[:, : step + 1])
+        hidden = decoder.begin_step(prev_output_tokens[:, step])
         for n in range(1, len(states) + 1):
             rows = exits[:, step].ge(n).nonzero().flatten()
             if len(rows) > 0:
                 hidden = hidden.index_copy(0, rows, decoder.run_block(n, hidden[rows], rows))
             leaving = exits[:, step].eq(n).nonzero().flatten()
             if len(leaving) > 0:
-                decoder.leave(hidden[leaving], leaving)
+                decoder.leave(n, hidden[leaving], leaving)
             states[n - 1].append(hidden)
     return [torch.stack(each, dim=1) for each in states]
 

@@ -1,0 +1,189 @@
+"""Plain beam search over exits: what fairseq's ``SequenceGenerator`` finds, with less work.
+
+fairseq's search takes a log-softmax over the vocabulary for every row, then the best of beam x V scores. The same
+candidates come from the best 2 x beam logits of each row and one log-sum-exp; a sentence's rows are equal in the first
+step, so one of them is decoded; and the bookkeeping, a few numbers a sentence, is done in NumPy on the host.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, List, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
+from depth_adaptive_fairseq.generation.top_tokens import top_tokens
+
+
+@dataclass
+class SearchOptions:
+    """What fairseq's generator is told; names and meanings are fairseq's."""
+
+    beam_size: int
+    max_len: int  # of this batch
+    min_len: int
+    normalize_scores: bool
+    len_penalty: float
+    unk_penalty: float
+    temperature: float
+    bos: int
+    eos: int
+    pad: int
+    unk: int
+    suppressed: List[int]
+
+
+def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, device: torch.device) -> List[List[Dict]]:
+    """Search for the best translations of a batch.
+
+    Args:
+        decoder: of the batch, with one row for each sentence.
+        sentences: how many.
+
+    Returns:
+        for each sentence its hypotheses, the best first, with fairseq's entries and ``exits``, numbered from 1.
+    """
+    beam = options.beam_size
+    hypotheses = Hypotheses(sentences, options)
+    order = np.arange(sentences)  # which sentence is searched at which place
+    tokens = np.full((sentences, 1), options.bos)  # (rows, step + 1)
+    scores = np.zeros((sentences, 0), dtype=np.float32)  # cumulative, (rows, step)
+    exits = np.zeros((sentences, 0), dtype=np.int64)  # (rows, step)
+
+    for step in range(options.max_len + 1):
+        groups = decoder.step(torch.from_numpy(tokens).to(device))
+        candidates = _candidates(groups, tokens.shape[0], scores, step, options, device)
+        candidate_scores, candidate_tokens, candidate_rows, row_exits = candidates  # (sentences, 2 beam), and (rows,)
+        exits = np.concatenate([exits, row_exits[:, None]], axis=1)
+
+        ends = (candidate_tokens == options.eos) & (candidate_scores > -np.inf)
+        for place, rank in zip(*np.nonzero(ends[:, :beam])):
+            row = candidate_rows[place, rank]
+            hypotheses.add(order[place], tokens[row, 1:], scores[row], candidate_scores[place, rank], exits[row])
+        if step == options.max_len:
+            break
+        going_on = np.nonzero(hypotheses.counts[order] < beam)[0]
+        if going_on.size == 0:
+            break
+
+        # The best candidates that do not end, in their order.
+        active = np.argsort(ends[going_on], axis=1, kind="stable")[:, :beam]
+        rows = np.take_along_axis(candidate_rows[going_on], active, axis=1).reshape(-1)
+        new_tokens = np.take_along_axis(candidate_tokens[going_on], active, axis=1).reshape(-1, 1)
+        new_scores = np.take_along_axis(candidate_scores[going_on], active, axis=1).reshape(-1, 1)
+        order = order[going_on]
+        tokens = np.concatenate([tokens[rows], new_tokens], axis=1)
+        scores = np.concatenate([scores[rows], new_scores], axis=1)
+        exits = exits[rows]
+        decoder.reorder(torch.from_numpy(rows).to(device), beam)
+    return hypotheses.sorted(device)
+
+
+def _candidates(
+    groups: List[Leavers], num_rows: int, scores: np.ndarray, step: int, options: SearchOptions, device: torch.device
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The best 2 x beam continuations of each sentence, sorted.
+
+    Returns:
+        scores, tokens and rows, each ``(sentences, 2 beam)``, and the exit of each row, ``(rows,)``.
+    """
+    width = 2 * options.beam_size
+    exits = np.full(num_rows, groups[-1].exit_index)
+    if groups[0].rows is None:
+        best, tokens = _best_tokens(groups[0], width, step, options)
+    else:
+        best = torch.empty(num_rows, width, device=device)
+        tokens = torch.empty(num_rows, width, dtype=torch.long, device=device)
+        for group in groups:
+            best[group.rows], tokens[group.rows] = _best_tokens(group, width, step, options)
+            exits[group.rows.cpu().numpy()] = group.exit_index
+    rows_per_sentence = 1 if step == 0 else options.beam_size
+    if step > 0:
+        best = best + torch.from_numpy(scores[:, -1:]).to(device)
+    best, tokens = (x.view(-1, rows_per_sentence * width) for x in (best, tokens))
+    if step > 0:
+        best, places = best.topk(width, dim=1)
+        tokens = tokens.gather(1, places)
+        rows = torch.div(places, width, rounding_mode="floor").cpu().numpy()
+        rows += np.arange(0, num_rows, rows_per_sentence)[:, None]
+    else:
+        rows = np.repeat(np.arange(num_rows)[:, None], width, axis=1)
+    return best.cpu().numpy(), tokens.cpu().numpy(), rows, exits
+
+
+def _best_tokens(group: Leavers, width: int, step: int, options: SearchOptions) -> Tuple[Tensor, Tensor]:
+    """Log-probabilities and tokens of the best continuations of each row, both ``(rows, width)``, sorted."""
+    logits = group.logits[0].float()
+    if options.temperature != 1.0:
+        logits = logits / options.temperature
+    normaliser = logits.logsumexp(dim=-1, keepdim=True)  # of all tokens, before any is forbidden
+    if step >= options.max_len:  # nothing but the end is left
+        best = logits.new_full((logits.size(0), width), -torch.inf)
+        best[:, :1] = logits[:, options.eos, None] - normaliser
+        return best, torch.full_like(best, options.eos, dtype=torch.long)
+    logits[:, options.pad] = -torch.inf
+    if options.unk_penalty != 0.0:
+        logits[:, options.unk] -= options.unk_penalty
+    if step < options.min_len:
+        logits[:, options.eos] = -torch.inf
+    if options.suppressed:
+        logits[:, options.suppressed] = -torch.inf
+    best, tokens = top_tokens(logits, width)
+    return torch.nan_to_num(best - normaliser, nan=-torch.inf, neginf=-torch.inf), tokens
+
+
+class Hypotheses:
+    """Finished hypotheses of all sentences, at most beam size of each.
+
+    Attributes:
+        counts: how many each sentence has, ``(sentences,)``.
+    """
+
+    def __init__(self, sentences: int, options: SearchOptions):
+        self.options = options
+        self.counts = np.zeros(sentences, dtype=np.int64)
+        self._found: List[List[Dict]] = [[] for _ in range(sentences)]
+
+    def add(self, sentence: int, tokens: np.ndarray, scores: np.ndarray, last_score: np.float32, exits: np.ndarray) -> None:
+        """Keep a hypothesis, unless its sentence has enough.
+
+        Args:
+            tokens: without start and end.
+            scores: cumulative, of the *tokens*.
+            last_score: that of the end of sentence.
+            exits: of all tokens, end of sentence included.
+        """
+        if self.counts[sentence] == self.options.beam_size:
+            return
+        self.counts[sentence] += 1
+        cumulative = np.append(scores, last_score)
+        score = cumulative[-1]
+        if self.options.normalize_scores:
+            score = score / np.float32(len(cumulative) ** self.options.len_penalty)
+        self._found[sentence].append(
+            {
+                "tokens": np.append(tokens, self.options.eos),
+                "score": np.float32(score),
+                "positional_scores": np.diff(cumulative, prepend=np.float32(0.0)),
+                "exits": exits,
+            }
+        )
+
+    def sorted(self, device: torch.device) -> List[List[Dict]]:
+        """The best first, in fairseq's form."""
+        return [
+            [_in_fairseq_form(each, device) for each in sorted(found, key=lambda one: -one["score"])]
+            for found in self._found
+        ]
+
+
+def _in_fairseq_form(hypothesis: Dict, device: torch.device) -> Dict:
+    return {
+        "tokens": torch.from_numpy(hypothesis["tokens"]).to(device),
+        "score": torch.tensor(hypothesis["score"]).to(device),
+        "attention": torch.empty(0),
+        "alignment": torch.empty(0),
+        "positional_scores": torch.from_numpy(hypothesis["positional_scores"]).to(device),
+        "exits": torch.from_numpy(hypothesis["exits"]),
+    }

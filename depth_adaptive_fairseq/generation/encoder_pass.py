@@ -1,0 +1,51 @@
+"""The encoder at inference: fairseq's Transformer encoder with packed weights and fused attention."""
+
+from typing import Dict, List
+
+from fairseq.models.transformer import TransformerEncoderBase
+from torch import Tensor
+
+from depth_adaptive_fairseq.modules.block_parts import attend
+from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, inference_weights
+
+
+def encode(encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], quantization: str = "none") -> Dict[str, List[Tensor]]:
+    """The encoder's output for a batch, in fairseq's form.
+
+    An encoder of another kind, or one whose forward pass a subclass changed, runs as it is.
+    """
+    if type(encoder).forward is not TransformerEncoderBase.forward or type(encoder).forward_scriptable is not TransformerEncoderBase.forward_scriptable:
+        return encoder.forward_torchscript(net_input)
+    tokens = net_input["src_tokens"]
+    padding = tokens.eq(encoder.padding_idx)  # (batch, src_len)
+    hidden, embedded = encoder.forward_embedding(tokens)  # (batch, src_len, width)
+    mask = None
+    if padding.any():
+        hidden = hidden * ~padding.unsqueeze(-1)
+        mask = ~padding[:, None, None, :]
+    for block in inference_weights(encoder, quantization).blocks:
+        hidden = _run_block(block, hidden, mask)
+    if encoder.layer_norm is not None:
+        hidden = encoder.layer_norm(hidden)
+    return {
+        "encoder_out": [hidden.transpose(0, 1)],
+        "encoder_padding_mask": [padding],
+        "encoder_embedding": [embedded],
+        "encoder_states": [],
+        "fc_results": [],
+        "src_tokens": [],
+        "src_lengths": [tokens.ne(encoder.padding_idx).sum(dim=1, keepdim=True).int()],
+    }
+
+
+def _run_block(block: BlockWeights, hidden: Tensor, mask) -> Tensor:
+    batch, length, width = hidden.shape
+    layer = block.layer
+
+    def self_attention(x: Tensor) -> Tensor:
+        query, key, value = block.qkv(x).view(batch, length, 3, block.heads, -1).permute(2, 0, 3, 1, 4)
+        context = attend(layer.self_attn, query, key, value, mask)  # (batch, heads, src_len, head_dim)
+        return block.self_out(context.transpose(1, 2).reshape(batch, length, width))
+
+    hidden = block.run_sublayer(layer.self_attn_layer_norm, hidden, self_attention)
+    return block.run_sublayer(layer.final_layer_norm, hidden, block.feed_forward)

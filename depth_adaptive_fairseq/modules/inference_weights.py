@@ -1,0 +1,135 @@
+"""A decoder's or encoder's weights as decoding wants them: projections that go together in one matrix, packed."""
+
+from typing import Callable, List, NamedTuple, Optional, Tuple
+from weakref import WeakKeyDictionary
+
+import torch
+from fairseq.modules import MultiheadAttention
+from torch import Tensor, nn
+
+from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, pack_linear
+
+
+class BlockWeights:
+    """One Transformer block.
+
+    Attributes:
+        qkv: queries, keys and values of self-attention, ``width -> 3 width``.
+        cross_query: queries of cross-attention, or None where the block has none.
+        cross_keys_values: its keys and values, ``encoder width -> 2 width``.
+        feed_forward: ``width -> width``.
+    """
+
+    def __init__(self, layer: nn.Module, quantization: str):
+        self.layer = layer
+        self.pre_norm: bool = layer.normalize_before
+        self.heads: int = layer.self_attn.num_heads
+        self.qkv, self.self_out = _self_attention(layer.self_attn, quantization)
+        self.cross_query: Optional[InferenceLinear] = None
+        cross: Optional[MultiheadAttention] = getattr(layer, "encoder_attn", None)
+        if cross is not None:
+            self.cross_query = _pack([cross.q_proj], quantization)
+            self.cross_keys_values = _pack([cross.k_proj, cross.v_proj], quantization)
+            self.cross_out = _pack([cross.out_proj], quantization)
+        self._fc1, self._fc2 = _pack([layer.fc1], quantization), _pack([layer.fc2], quantization)
+        # Modules that do nothing at inference are not called; --retain-dropout makes them do something.
+        self.dropout = _active_dropout(layer.dropout_module)
+        self.activation_dropout = _active_dropout(layer.activation_dropout_module)
+
+    def keys_values(self, states: Tensor) -> Tensor:
+        """Self-attention's keys and values only, ``(..., 2 width)``."""
+        return self.qkv.outputs_from(states, states.size(-1))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The two layers between their norm and their residual connection."""
+        x = self.layer.activation_fn(self._fc1(x))
+        if self.activation_dropout is not None:
+            x = self.activation_dropout(x)
+        return self._fc2(x)
+
+    def run_sublayer(self, norm: nn.Module, hidden: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """*function* with the residual connection and, before or behind it, *norm*."""
+        update = function(norm(hidden) if self.pre_norm else hidden)
+        if self.dropout is not None:
+            update = self.dropout(update)
+        hidden = self.layer.residual_connection(update, hidden)
+        return hidden if self.pre_norm else norm(hidden)
+
+
+class ClassifierWeights:
+    """An :class:`~depth_adaptive_fairseq.modules.exit_classifier.ExitClassifier`, packed."""
+
+    def __init__(self, classifier: nn.Module, quantization: str):
+        self.layer_norm = classifier.layer_norm
+        self.project_out = classifier.project_out
+        self.projection = _pack([classifier.projection], quantization, wide=True)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """From the raw block output, ``(rows, width)``, to logits, ``(rows, V)``."""
+        if self.layer_norm is not None:
+            hidden = self.layer_norm(hidden)
+        if self.project_out is not None:
+            hidden = self.project_out(hidden)
+        return self.projection(hidden)
+
+
+class InferenceWeights:
+    """All blocks of an encoder or decoder, and a decoder's exit classifiers.
+
+    Attributes:
+        blocks: from the bottom.
+        classifiers: of exit 1 .. N; the same one N times where exits share it.
+    """
+
+    def __init__(self, module: nn.Module, quantization: str):
+        self.blocks = [BlockWeights(layer, quantization) for layer in module.layers]
+        packed = [ClassifierWeights(classifier, quantization) for classifier in getattr(module, "exit_classifiers", [])]
+        self.classifiers = packed * len(self.blocks) if len(packed) == 1 else packed
+
+
+class _Known(NamedTuple):
+    parameters: List[nn.Parameter]
+    state: tuple
+    weights: InferenceWeights
+
+
+_KNOWN: "WeakKeyDictionary[nn.Module, _Known]" = WeakKeyDictionary()
+
+
+def inference_weights(module: nn.Module, quantization: str = "none") -> InferenceWeights:
+    """The packed weights of an encoder or decoder; packed again only when its weights have changed."""
+    known = _KNOWN.get(module)
+    parameters = list(module.parameters()) if known is None else known.parameters
+    state = _fingerprint(module, parameters, quantization)
+    if known is None or known.state != state:
+        parameters = list(module.parameters())
+        state = _fingerprint(module, parameters, quantization)
+        with torch.no_grad():
+            known = _KNOWN[module] = _Known(parameters, state, InferenceWeights(module, quantization))
+    return known.weights
+
+
+def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], quantization: str) -> tuple:
+    # fairseq's optimisers write through .data, which leaves a parameter's version alone: hence the count of updates.
+    updates = getattr(module, "num_updates", 0)
+    retained = _active_dropout(module.dropout_module) is not None
+    return quantization, updates, retained, tuple((each.data_ptr(), each._version) for each in parameters)
+
+
+def _self_attention(attention: MultiheadAttention, quantization: str) -> Tuple[InferenceLinear, InferenceLinear]:
+    together = _pack([attention.q_proj, attention.k_proj, attention.v_proj], quantization)
+    return together, _pack([attention.out_proj], quantization)
+
+
+def _pack(layers: List[nn.Linear], quantization: str, wide: bool = False) -> InferenceLinear:
+    """Several layers of the same input as one."""
+    if len(layers) == 1:
+        return pack_linear(layers[0].weight, layers[0].bias, quantization, wide)
+    weight = torch.cat([layer.weight for layer in layers])
+    biases = [layer.bias for layer in layers]
+    bias = None if biases[0] is None else torch.cat(biases)
+    return pack_linear(weight, bias, quantization, wide)
+
+
+def _active_dropout(module: nn.Module) -> Optional[nn.Module]:
+    return module if module.p > 0 and (module.training or module.apply_during_inference) else None

@@ -1,0 +1,1 @@
+"""Parts of ``benchmark_training.py`` and ``benchmark_decoding.py``."""
