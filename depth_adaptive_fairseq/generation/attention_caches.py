@@ -75,14 +75,17 @@ class PrefixKeys:
 
     def reserve(self, capacity: int) -> None:
         """Make room for *capacity* entries."""
-        self.keys_values, self.filled = grown(self.keys_values, capacity), grown(self.filled, capacity)
+        before = self.filled.size(0)
+        if before < capacity:
+            self.keys_values, self.filled = grown(self.keys_values, capacity), grown(self.filled, capacity)
+            self.filled[before:] = False
 
 
 def grown(buffer: Tensor, capacity: int) -> Tensor:
-    """*buffer* with at least *capacity* places in its first dimension; new ones hold zeros."""
+    """*buffer* with *capacity* places in its first dimension; new ones hold anything."""
     if buffer.size(0) >= capacity:
         return buffer
-    larger = buffer.new_zeros(max(capacity, 2 * buffer.size(0)), *buffer.shape[1:])
+    larger = buffer.new_empty(capacity, *buffer.shape[1:])
     larger[: buffer.size(0)] = buffer
     return larger
 

@@ -55,7 +55,7 @@ class BatchDecoder:
             self._decoders.append(
                 IncrementalDecoder(
                     model.decoder,
-                    inference_weights(model.decoder, quantization),
+                    inference_weights(model.decoder, quantization, model.decoder.num_updates),
                     encoder_out["encoder_out"][0].transpose(0, 1),
                     padding[0] if len(padding) > 0 else None,
                     rows_per_sentence,

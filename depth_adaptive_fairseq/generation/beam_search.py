@@ -1,8 +1,8 @@
 """Plain beam search over exits: what fairseq's ``SequenceGenerator`` finds, with less work.
 
-fairseq's search takes a log-softmax over the vocabulary for every row, then the best of beam x V scores. The same
-candidates come from the best 2 x beam logits of each row and one log-sum-exp; a sentence's rows are equal in the first
-step, so one of them is decoded; and the bookkeeping, a few numbers a sentence, is done in NumPy on the host.
+Rows that leave at the same exit go from logits to their best 2 x beam tokens at once, and no row of V scores is kept or
+moved; a sentence's rows are equal in the first step, so one of them is decoded; and the bookkeeping, a few numbers a
+sentence, is done in NumPy on the host.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
-from depth_adaptive_fairseq.generation.top_tokens import top_tokens
 
 
 @dataclass
@@ -114,23 +113,24 @@ def _candidates(
 
 def _best_tokens(group: Leavers, width: int, step: int, options: SearchOptions) -> Tuple[Tensor, Tensor]:
     """Log-probabilities and tokens of the best continuations of each row, both ``(rows, width)``, sorted."""
-    logits = group.logits[0].float()
+    logits = group.logits[0]
     if options.temperature != 1.0:
         logits = logits / options.temperature
-    normaliser = logits.logsumexp(dim=-1, keepdim=True)  # of all tokens, before any is forbidden
+    # One fused pass; PyTorch's logsumexp alone takes longer.
+    scores = logits.log_softmax(dim=-1, dtype=torch.float32)
     if step >= options.max_len:  # nothing but the end is left
-        best = logits.new_full((logits.size(0), width), -torch.inf)
-        best[:, :1] = logits[:, options.eos, None] - normaliser
+        best = scores.new_full((scores.size(0), width), -torch.inf)
+        best[:, 0] = scores[:, options.eos]
         return best, torch.full_like(best, options.eos, dtype=torch.long)
-    logits[:, options.pad] = -torch.inf
+    scores[:, options.pad] = -torch.inf
     if options.unk_penalty != 0.0:
-        logits[:, options.unk] -= options.unk_penalty
+        scores[:, options.unk] -= options.unk_penalty
     if step < options.min_len:
-        logits[:, options.eos] = -torch.inf
+        scores[:, options.eos] = -torch.inf
     if options.suppressed:
-        logits[:, options.suppressed] = -torch.inf
-    best, tokens = top_tokens(logits, width)
-    return torch.nan_to_num(best - normaliser, nan=-torch.inf, neginf=-torch.inf), tokens
+        scores[:, options.suppressed] = -torch.inf
+    best, tokens = scores.topk(width, dim=-1)
+    return torch.nan_to_num(best, nan=-torch.inf, neginf=-torch.inf), tokens
 
 
 class Hypotheses:

@@ -9,12 +9,20 @@ from depth_adaptive_fairseq.modules.block_parts import attend
 from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, inference_weights
 
 
-def encode(encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], quantization: str = "none") -> Dict[str, List[Tensor]]:
+def encode(
+    encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], quantization: str = "none", num_updates: int = 0
+) -> Dict[str, List[Tensor]]:
     """The encoder's output for a batch, in fairseq's form.
 
     An encoder of another kind, or one whose forward pass a subclass changed, runs as it is.
+
+    Args:
+        quantization, num_updates: see ``inference_weights``.
     """
-    if type(encoder).forward is not TransformerEncoderBase.forward or type(encoder).forward_scriptable is not TransformerEncoderBase.forward_scriptable:
+    if any(
+        getattr(type(encoder), name, None) is not getattr(TransformerEncoderBase, name)
+        for name in ("forward", "forward_scriptable", "forward_embedding")
+    ):
         return encoder.forward_torchscript(net_input)
     tokens = net_input["src_tokens"]
     padding = tokens.eq(encoder.padding_idx)  # (batch, src_len)
@@ -23,7 +31,7 @@ def encode(encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], quanti
     if padding.any():
         hidden = hidden * ~padding.unsqueeze(-1)
         mask = ~padding[:, None, None, :]
-    for block in inference_weights(encoder, quantization).blocks:
+    for block in inference_weights(encoder, quantization, num_updates).blocks:
         hidden = _run_block(block, hidden, mask)
     if encoder.layer_norm is not None:
         hidden = encoder.layer_norm(hidden)

@@ -47,7 +47,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         self._batch = BatchDecoder(
             self.models,
             self.policy,
-            [encode(model.encoder, net_input, self.quantization) for model in self.models],
+            [encode(model.encoder, net_input, self.quantization, model.decoder.num_updates) for model in self.models],
             net_input["src_tokens"],
             self.padding_idx,
             rows_per_sentence,

@@ -77,6 +77,7 @@ class IncrementalDecoder:
         self._lowest_exit = len(weights.blocks)  # of all tokens so far
         self.entries: Optional[Tensor] = None
         self._first_entry = 0  # of this step's tokens
+        self._previous_rows = 0
         self._capacity = 0
         self._placed_rows: Optional[Tensor] = None
         self._placement: Optional[_Placement] = None
@@ -93,13 +94,13 @@ class IncrementalDecoder:
 
     def begin_step(self, newest: Tensor) -> Tensor:
         """Take the newest token of each row, ``(rows,)``; returns their h^0, ``(rows, width)``."""
-        self._first_entry = 0 if self.entries is None else self._first_entry + self._previous_rows
+        self._first_entry += self._previous_rows
         self._previous_rows = newest.size(0)
         fresh = torch.arange(self._first_entry, self._first_entry + newest.size(0), device=newest.device).unsqueeze(1)
         self.entries = fresh if self.entries is None else torch.cat([self.entries, fresh], dim=1)
-        if self._first_entry + newest.size(0) > self._capacity:
-            beam = max(newest.size(0), self._first_entry)
-            self._capacity = max(2 * self._capacity, _FIRST_STEPS * beam, self._first_entry + newest.size(0))
+        needed = self._first_entry + newest.size(0)
+        if needed > self._capacity:
+            self._capacity = max(2 * self._capacity, needed if self.step == 0 else _FIRST_STEPS * newest.size(0))
         self._placed_rows, self._placement = None, _Placement(None, None, (self.encoder_states.size(0), self.rows_per_sentence))
         return self.decoder.embed_newest(newest, self.step)
 
@@ -129,7 +130,7 @@ class IncrementalDecoder:
             return  # no block above will ask
         self._lowest_exit = min(self._lowest_exit, exit_index)
         if self._exit_states is None:
-            self._exit_states = hidden.new_zeros(self._capacity, hidden.size(-1))
+            self._exit_states = hidden.new_empty(self._capacity, hidden.size(-1))
         self._exit_states = grown(self._exit_states, self._capacity)
         self._exit_states[self._newest_entries(rows)] = hidden
 

@@ -96,24 +96,27 @@ class _Known(NamedTuple):
 _KNOWN: "WeakKeyDictionary[nn.Module, _Known]" = WeakKeyDictionary()
 
 
-def inference_weights(module: nn.Module, quantization: str = "none") -> InferenceWeights:
-    """The packed weights of an encoder or decoder; packed again only when its weights have changed."""
+def inference_weights(module: nn.Module, quantization: str = "none", num_updates: int = 0) -> InferenceWeights:
+    """The packed weights of an encoder or decoder; packed again only when its weights have changed.
+
+    Args:
+        num_updates: how many updates the model has been trained for: fairseq's optimisers write through ``.data``, which
+            leaves no trace on a parameter.
+    """
     known = _KNOWN.get(module)
     parameters = list(module.parameters()) if known is None else known.parameters
-    state = _fingerprint(module, parameters, quantization)
+    state = _fingerprint(module, parameters, quantization, num_updates)
     if known is None or known.state != state:
         parameters = list(module.parameters())
-        state = _fingerprint(module, parameters, quantization)
+        state = _fingerprint(module, parameters, quantization, num_updates)
         with torch.no_grad():
             known = _KNOWN[module] = _Known(parameters, state, InferenceWeights(module, quantization))
     return known.weights
 
 
-def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], quantization: str) -> tuple:
-    # fairseq's optimisers write through .data, which leaves a parameter's version alone: hence the count of updates.
-    updates = getattr(module, "num_updates", 0)
+def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], quantization: str, num_updates: int) -> tuple:
     retained = _active_dropout(module.dropout_module) is not None
-    return quantization, updates, retained, tuple((each.data_ptr(), each._version) for each in parameters)
+    return quantization, num_updates, retained, tuple((each.data_ptr(), each._version) for each in parameters)
 
 
 def _self_attention(attention: MultiheadAttention, quantization: str) -> Tuple[InferenceLinear, InferenceLinear]:

@@ -13,6 +13,7 @@ from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES, ExitOptions, build_exit_policy
 from depth_adaptive_fairseq.generation.generator import DepthAdaptiveGenerator, describe_exits
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+from depth_adaptive_fairseq.modules.inference_linear import QUANTIZATIONS
 from depth_adaptive_fairseq.tasks.inference_batches import ObservedEpochIterator
 from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
 
@@ -56,6 +57,13 @@ class DepthAdaptiveTranslationConfig(TranslationConfig):
         metadata={"help": "patience: a token leaves when this many exits in a row predict the same token, 1 or more"},
     )
     exit_seed: int = field(default=1, metadata={"help": "uniform: the seed of the drawn exits"})
+    quantize: ChoiceEnum(list(QUANTIZATIONS)) = field(
+        default="none",
+        metadata={
+            "help": "weights of encoder and decoder while decoding on a CPU: float16 reads half the memory, int8 a quarter; "
+            "sums stay in float32 or int32"
+        },
+    )
     exit_log: Optional[str] = field(
         default=None,
         metadata={"help": "write each translation's exits to this file, one JSON object a line"},
@@ -102,11 +110,15 @@ class DepthAdaptiveTranslationTask(TranslationTask):
         halting = [model.decoder.halting for model in models]
         policy = build_exit_policy(ExitOptions.read(args, self.cfg), num_exits, halting)
         refuse_unsupported(args, policy.name)
+        quantization = read_quantization(args, self.cfg, models)
         # Scoring and alignment are fairseq's own classes, which run all blocks: hence only at full depth.
         if not (getattr(args, "score_reference", False) or getattr(args, "print_alignment", None)):
             seq_gen_cls = seq_gen_cls or DepthAdaptiveGenerator
             extra_gen_cls_kwargs = dict(
-                extra_gen_cls_kwargs or {}, exit_policy=policy, padding_idx=self.source_dictionary.pad()
+                extra_gen_cls_kwargs or {},
+                exit_policy=policy,
+                padding_idx=self.source_dictionary.pad(),
+                quantization=quantization,
             )
         generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, prefix_allowed_tokens_fn)
         if not self._builds_model:  # the generator of --eval-bleu reports nothing of its own
@@ -202,6 +214,32 @@ def common_depth(models) -> int:
             f"an ensemble of models with {' and '.join(map(str, depths))} exits was given; its members must have equally many."
         )
     return depths[0]
+
+
+def read_quantization(args, cfg, models) -> str:
+    """The value of ``--quantize``; *args*, which the hub interface fills with keyword arguments, come first.
+
+    Raises:
+        DepthAdaptiveError: an unknown value, or one that the models or other options do not go with.
+    """
+    given = str(getattr(args, "quantize", None) or cfg.quantize)
+    if given not in QUANTIZATIONS:
+        raise DepthAdaptiveError(f"--quantize {given} was given; choose one of {', '.join(QUANTIZATIONS)}.")
+    if given == "none":
+        return given
+    for option in ("score_reference", "print_alignment"):
+        if getattr(args, option, None):
+            raise DepthAdaptiveError(
+                f"--quantize {given} was given with --{option.replace('_', '-')}, which runs fairseq's own decoder: leave one of "
+                "them out."
+            )
+    weight = next(models[0].parameters())
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        raise DepthAdaptiveError(
+            f"--quantize {given} was given for a model in {str(weight.dtype).removeprefix('torch.')} on {weight.device.type}; it "
+            "packs float32 weights for a CPU: leave it out, or give --cpu without --fp16 and --bf16."
+        )
+    return given
 
 
 def refuse_unsupported(args, policy: str) -> None:
