@@ -1,0 +1,232 @@
+#!/usr/bin/env python
+"""Time decoding: this plugin by policy and precision, stock fairseq, and CTranslate2, side by side.
+
+    python scripts/benchmark_decoding.py data-bin/multi30k.de-en --path checkpoints/checkpoint_best.pt \\
+        --engines stock full geometric:0.5 geometric:0.5@int8 --batch-sizes 1 32 128 --threads 1 2 --out benchmark.json
+
+Engines: a policy as in evaluate_policies.py (`full`, `fixed:2`, `geometric:0.5`, ...), `stock` for fairseq's own generator and
+`ct2` for CTranslate2 (`pip install .[benchmark]`), both on the full depth exported with export_fixed_depth.py; `@float16` or
+`@int8` behind an engine for weights of that precision. The first engine is what the others are compared with.
+
+Each engine decodes in a process of its own. They take turns, `--repetitions` times, after a batch to warm up; loading and
+batching are left out. The table shows medians, and the spread as half the range over the median. `--options` hands on
+options of fairseq-generate, `--lenpen 0.6` or `--fp16` for example.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from benchmarking.engines import CTRANSLATE2, STOCK, parse_engine
+from tabulate import tabulate
+from tqdm import tqdm
+
+SCRIPTS = Path(__file__).resolve().parent
+
+
+class WorkerProcess:
+    """A ``decoding_worker.py`` and the pipe to it."""
+
+    def __init__(self, engine: str, threads: int, arguments: argparse.Namespace, exported: "Exported"):
+        name = parse_engine(engine)[0]
+        checkpoint = exported.checkpoint() if name in (STOCK, CTRANSLATE2) else arguments.path
+        command = [sys.executable, "-m", "benchmarking.decoding_worker", "--engine", engine, "--threads", str(threads)]
+        command += ["--sentences", str(arguments.sentences)]
+        if name == CTRANSLATE2:
+            command += ["--ctranslate2-model", str(exported.ctranslate2_model())]
+        command += ["--", str(arguments.data.resolve()), "--path", str(Path(checkpoint).resolve())]
+        command += ["--gen-subset", arguments.gen_subset, *arguments.options]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": _python_path()}
+        self.engine = engine
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
+        )
+        self._answer()
+
+    def decode(self, batch_size: int) -> Dict:
+        """One pass over the subset."""
+        self.process.stdin.write(f"{batch_size}\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Dict:
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        self.process.wait()
+        self.errors.seek(0)
+        last = (self.errors.read().strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"engine {self.engine} failed: {last}")
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Exported:
+    """The full depth as stock fairseq and CTranslate2 read it, written once if anyone asks.
+
+    Args:
+        path: the depth-adaptive checkpoint.
+        folder: where the exports go.
+    """
+
+    def __init__(self, path: Path, data: Path, folder: Path):
+        self.path, self.data, self.folder = path, data, folder
+
+    def checkpoint(self) -> Path:
+        out = self.folder / "full_depth.pt"
+        if not out.exists():
+            depth = _num_exits(self.path)
+            script = str(SCRIPTS / "export_fixed_depth.py")
+            _run([sys.executable, script, str(self.path), "--exit-at", str(depth), "--out", str(out)])
+        return out
+
+    def ctranslate2_model(self) -> Path:
+        out = self.folder / "ctranslate2"
+        if not out.exists():
+            converter = "from ctranslate2.converters.fairseq import main; main()"
+            _run([sys.executable, "-c", converter, "--model_path", str(self.checkpoint()), "--data_dir", str(self.data), "--output_dir", str(out)])
+        return out
+
+
+def _num_exits(path: Path) -> int:
+    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+
+    return int(load_checkpoint_to_cpu(str(path))["cfg"]["model"].decoder_layers)
+
+
+def _run(command: List[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"{command[1]} failed"])[-1])
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> List[Dict]:
+    """All measurements, a row for each engine, batch size and number of threads."""
+    exported = Exported(arguments.path, arguments.data, folder)
+    rows: Dict[tuple, Dict] = {}
+    total = len(arguments.threads) * len(arguments.batch_sizes) * len(arguments.engines) * arguments.repetitions
+    with tqdm(total=total, unit="pass", disable=None) as progress:
+        for threads in arguments.threads:
+            workers = [WorkerProcess(engine, threads, arguments, exported) for engine in arguments.engines]
+            for batch_size in arguments.batch_sizes:
+                for _ in range(arguments.repetitions):
+                    for worker in workers:
+                        progress.set_description(f"{worker.engine}, batch {batch_size}, {threads} threads")
+                        key = (threads, batch_size, worker.engine)
+                        rows.setdefault(key, {"passes": []})["passes"].append(worker.decode(batch_size))
+                        progress.update()
+                save(arguments, summarise(rows, arguments.engines[0]))
+            for worker in workers:
+                worker.close()
+    return summarise(rows, arguments.engines[0])
+
+
+def summarise(rows: Dict[tuple, Dict], reference: str) -> List[Dict]:
+    """Medians, and ratios to the engine *reference* at the same batch size and threads: larger is faster."""
+    summary = []
+    for (threads, batch_size, engine), row in rows.items():
+        summary.append({"threads": threads, "batch_size": batch_size, "engine": engine, **_summary(row["passes"])})
+    for row in summary:
+        other = next(
+            one
+            for one in summary
+            if (one["threads"], one["batch_size"], one["engine"]) == (row["threads"], row["batch_size"], reference)
+        )
+        row["speedup"] = other["seconds"] / row["seconds"]
+        row["processor_speedup"] = other["processor_seconds"] / row["processor_seconds"]
+        row["speedup_after_encoder"] = None
+        if row["encoder_seconds"] is not None and other["encoder_seconds"] is not None:
+            row["speedup_after_encoder"] = (other["seconds"] - other["encoder_seconds"]) / (row["seconds"] - row["encoder_seconds"])
+    return summary
+
+
+def _summary(passes: List[Dict]) -> Dict:
+    seconds = [one["seconds"] for one in passes]
+    median = statistics.median(seconds)
+    first = passes[0]
+    encoder: Optional[float] = None
+    if first["encoder_seconds"] is not None:
+        encoder = statistics.median(one["encoder_seconds"] for one in passes)
+    return {
+        "seconds": median,
+        "spread": (max(seconds) - min(seconds)) / 2 / median,
+        "processor_seconds": statistics.median(one["processor_seconds"] for one in passes),
+        "encoder_seconds": encoder,
+        "sentences_per_second": first["sentences"] / median,
+        "tokens_per_second": first["tokens"] / median,
+        "memory_bytes": max(one["memory_bytes"] for one in passes),
+        **{name: first[name] for name in ("bleu", "average_exit", "sentences", "tokens")},
+        "passes": passes,
+    }
+
+
+def as_table(summary: List[Dict]) -> str:
+    """The rows as a Markdown table."""
+    header = ["threads", "batch", "engine", "BLEU", "average exit", "s", "spread", "of it encoder", "sentences/s", "tokens/s", "MiB"]
+    header += ["times as fast", "after the encoder"]
+    rows = []
+    for row in summary:
+        optional = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("average_exit", "encoder_seconds", "speedup_after_encoder")]
+        rows.append(
+            [row["threads"], row["batch_size"], row["engine"], f"{row['bleu']:.2f}", optional[0], f"{row['seconds']:.2f}"]
+            + [f"{row['spread']:.0%}", optional[1], f"{row['sentences_per_second']:.1f}", f"{row['tokens_per_second']:.0f}"]
+            + [f"{row['memory_bytes'] / 2**20:.0f}", f"{row['speedup']:.2f}", optional[2]]
+        )
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True, colalign=["right"] * 2 + ["left"] + ["right"] * 10)
+
+
+def save(arguments: argparse.Namespace, summary: List[Dict]) -> None:
+    """Write what has been measured so far to ``--out``."""
+    if arguments.out is None:
+        return
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = arguments.out.with_name(arguments.out.name + ".partial")
+    settings = {"repetitions": arguments.repetitions, "subset": arguments.gen_subset, "options": arguments.options}
+    partial.write_text(json.dumps({"settings": settings, "rows": summary}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, arguments.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA_BIN", help="binarised data")
+    parser.add_argument("--path", type=Path, required=True, help="checkpoint of a depth-adaptive transformer")
+    parser.add_argument("--gen-subset", default="test", help="(default: %(default)s)")
+    parser.add_argument("--engines", nargs="+", default=["stock", "full"], metavar="ENGINE", help="(default: stock full)")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 32, 128], help="sentences (default: 1 32 128)")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1], help="(default: 1)")
+    parser.add_argument("--repetitions", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--sentences", type=int, default=0, help="decode about so many of the subset; 0: all (default)")
+    parser.add_argument("--out", type=Path, help="write all measurements here, as JSON, after each batch size")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="more options of fairseq-generate")
+    arguments = parser.parse_args()
+    for number in (*arguments.batch_sizes, *arguments.threads, arguments.repetitions):
+        if number < 1:
+            parser.error(f"{number} was given for a number of sentences, threads or repetitions; give 1 or more")
+    try:
+        for engine in arguments.engines:
+            parse_engine(engine)
+        if not arguments.path.is_file():
+            raise ValueError(f"--path {arguments.path} is not a file: give a checkpoint")
+        with tempfile.TemporaryDirectory() as folder:
+            summary = measure(arguments, Path(folder))
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    save(arguments, summary)
+    print(as_table(summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""What decodes in ``benchmark_decoding.py``: stock fairseq, this plugin by policy and precision, CTranslate2 by precision.
+
+An engine is written ``policy``, ``policy:argument``, ``stock`` or ``ct2``, each with ``@precision`` behind it where it is not
+float32: ``full``, ``geometric:0.5``, ``geometric:0.5@int8``, ``stock``, ``ct2@int8``.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+import torch
+from evaluation.decoding import STOCK, policy_options
+from fairseq.sequence_generator import SequenceGenerator
+from omegaconf import open_dict
+
+CTRANSLATE2 = "ct2"
+PRECISIONS = {
+    STOCK: ("float32",),
+    CTRANSLATE2: ("float32", "int8", "int16", "int8_float32"),
+    "ours": ("float32", "float16", "int8"),
+}
+
+
+def parse_engine(specification: str) -> Tuple[str, str]:
+    """Name and precision of an engine.
+
+    Raises:
+        ValueError: a precision that the engine does not have.
+    """
+    name, _, precision = specification.partition("@")
+    allowed = PRECISIONS.get(name, PRECISIONS["ours"])
+    precision = precision or "float32"
+    if precision not in allowed:
+        raise ValueError(f"'{specification}' was given; the precisions of {name} are {', '.join(allowed)}")
+    if name not in (STOCK, CTRANSLATE2):
+        policy_options(name)
+    return name, precision
+
+
+@dataclass
+class Translation:
+    """The best hypothesis of a sentence: target tokens without the end, and the exits with it where there are any."""
+
+    tokens: List[int]
+    exits: Optional[List[int]] = None
+
+
+class FairseqEngine:
+    """fairseq's generator, or this plugin's, with the time in the encoder taken apart.
+
+    Args:
+        task, models, cfg: as fairseq-generate builds them.
+        name, precision: see :func:`parse_engine`.
+    """
+
+    def __init__(self, task, models, cfg, name: str, precision: str):
+        self.models = models
+        self.encoder_seconds = 0.0
+        generation = cfg.generation.copy()
+        if name == STOCK:
+            # The class itself: this plugin's task would build its own.
+            self.generator = SequenceGenerator(
+                models,
+                task.target_dictionary,
+                beam_size=generation.beam,
+                max_len_a=generation.max_len_a,
+                max_len_b=generation.max_len_b,
+                len_penalty=generation.lenpen,
+            )
+            for model in models:
+                model.encoder.forward = self._timed(model.encoder.forward)
+        else:
+            with open_dict(generation):
+                generation.update(policy_options(name))
+                generation.quantize = {"float32": "none"}.get(precision, precision)
+            self.generator = task.build_generator(models, generation)
+            import depth_adaptive_fairseq.generation.generator as generator
+
+            generator.encode = self._timed(generator.encode)
+
+    def _timed(self, function):
+        def call(*args, **kwargs):
+            started = time.perf_counter()
+            result = function(*args, **kwargs)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.encoder_seconds += time.perf_counter() - started
+            return result
+
+        return call
+
+    @torch.no_grad()
+    def translate(self, batch: dict) -> List[Translation]:
+        found = self.generator.generate(self.models, batch)
+        best = [sentence[0] for sentence in found]
+        return [
+            Translation(one["tokens"].tolist()[:-1], one["exits"].tolist() if "exits" in one else None) for one in best
+        ]
+
+
+class CTranslate2Engine:
+    """CTranslate2 on the exported full-depth model.
+
+    Args:
+        folder: what its converter wrote.
+        task, cfg: for the dictionaries and the options of the search.
+        threads: within one batch.
+    """
+
+    encoder_seconds = None
+
+    def __init__(self, folder: Path, task, cfg, precision: str, threads: int):
+        import ctranslate2
+
+        self.translator = ctranslate2.Translator(
+            str(folder), device="cpu", compute_type=precision, inter_threads=1, intra_threads=threads
+        )
+        self.source, self.target = task.source_dictionary, task.target_dictionary
+        self.generation = cfg.generation
+
+    def translate(self, batch: dict) -> List[Translation]:
+        tokens = batch["net_input"]["src_tokens"]
+        sentences = [
+            [self.source[token] for token in row if token not in (self.source.pad(), self.source.eos())] for row in tokens.tolist()
+        ]
+        length = int(self.generation.max_len_a * tokens.size(1) + self.generation.max_len_b)
+        results = self.translator.translate_batch(
+            sentences,
+            beam_size=self.generation.beam,
+            length_penalty=self.generation.lenpen,
+            max_decoding_length=length,
+            max_batch_size=len(sentences),
+            batch_type="examples",
+        )
+        return [Translation([self.target.index(token) for token in result.hypotheses[0]]) for result in results]
