@@ -9,12 +9,11 @@ The result decodes like any checkpoint. It holds no optimiser state: give it to 
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import List
 
-import torch
+from checkpoint_files.writing import write_checkpoint
 from fairseq import checkpoint_utils
 
 PATTERNS = {"last_epochs": r"checkpoint(\d+)\.pt", "last_updates": r"checkpoint_\d+_(\d+)\.pt"}
@@ -91,9 +90,10 @@ def main() -> None:
         from omegaconf import OmegaConf
 
         state["cfg"] = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
-    partial = arguments.output.with_name(arguments.output.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, arguments.output)
+    try:
+        write_checkpoint(state, arguments.output)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     print(f"wrote the average of {len(paths)} checkpoints to {arguments.output}: {_names(paths)}")
 
 

@@ -28,7 +28,7 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
     """
 
     # What stock fairseq calls the parts of its single classifier, and what they are called here.
-    _STOCK_NAMES = {
+    STOCK_NAMES = {
         "output_projection": "projection",
         "layer_norm": "layer_norm",
         "project_out_dim": "project_out",
@@ -139,7 +139,7 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
             # Checkpoints of that age come from decoders without a final norm.
             for classifier in self.exit_classifiers:
                 classifier.layer_norm = None
-        for stock, ours in self._STOCK_NAMES.items():
+        for stock, ours in self.STOCK_NAMES.items():
             for kind in ("weight", "bias"):
                 tensor = state_dict.pop(f"{prefix}{stock}.{kind}", None)
                 if tensor is None:
