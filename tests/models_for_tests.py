@@ -46,6 +46,8 @@ class ModelOptions:
     cross_self_attention: bool = False
     no_cross_attention: bool = False
     activation_fn: str = "relu"
+    halting: str = "none"
+    halting_per_block: bool = False
 
     def config(self) -> DepthAdaptiveTransformerConfig:
         options = asdict(self)

@@ -10,7 +10,8 @@ from depth_adaptive_fairseq.criterions.exit_sampling import draw_exit_paths
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from tests.modules.double_precision import double_attention
 from tests.reference import scalar_equations as paper
-from tests.reference.slow_decoder import SlowDecoder, SlowGiven
+from tests.reference.slow_decoder import SlowDecoder
+from tests.reference.slow_policies import SlowGiven
 from tests.small_models import random_sample, small_dictionary, small_model, small_task
 
 DICTIONARY = small_dictionary(5)

@@ -55,12 +55,18 @@ def model_options(draw, decoder_layers: Optional[int] = None, vocabulary: Option
     )
 
 
+HALTING = ("sequence", "multinomial", "geometric")
+ONE_THRESHOLD = ("entropy", "margin", "saturation")
+A_THRESHOLD_EACH = ("confidence", "geometric")
+
+
 @st.composite
 def exit_options(draw, num_exits: int, policies=("full", "fixed", "uniform", "confidence")) -> Dict:
     """``exit_policy`` and what belongs to it, as the generator takes them.
 
-    In the place of ``exit_thresholds`` there are ``quantiles`` of the model's own confidences, one for all exits or one
-    for each but the last: thresholds drawn blindly would let nearly all tokens leave at the same exit.
+    In the place of thresholds there are ``quantiles`` of the model's own statistics, one for all exits or, where the
+    policy takes them, one for each but the last: thresholds drawn blindly would let nearly all tokens leave at the same
+    exit.
     """
     policy = draw(st.sampled_from(policies))
     options = {"exit_policy": policy}
@@ -68,15 +74,36 @@ def exit_options(draw, num_exits: int, policies=("full", "fixed", "uniform", "co
         options["exit_at"] = draw(st.integers(1, num_exits))
     elif policy == "uniform":
         options["exit_seed"] = draw(st.integers(-5, 1000))
-    elif policy == "confidence":
+    elif policy == "patience":
+        options["exit_patience"] = draw(st.sampled_from([2, 2, 2, 3, 1]))
+    elif policy in (*ONE_THRESHOLD, *A_THRESHOLD_EACH):
         quantile = st.sampled_from([0.5, 0.7, 0.3, 0.8])
-        one_for_all = draw(st.booleans())
+        one_for_all = policy in ONE_THRESHOLD or draw(st.booleans())
         options["quantiles"] = draw(
             quantile.map(lambda one: [one])
             if one_for_all
             else st.lists(quantile, min_size=num_exits - 1, max_size=num_exits - 1)
         )
     return options
+
+
+@st.composite
+def suited(draw, models: List[ModelOptions], policy: str) -> List[ModelOptions]:
+    """The same models, with what *policy* needs for its decisions to differ.
+
+    That is a halting classifier, which ``auto`` follows, enough blocks to compare one with the next, or exits that predict
+    the same now and then.
+    """
+    if policy in ("saturation", "patience"):
+        blocks = draw(st.integers(3, 6))
+        models = [replace(model, decoder_layers=blocks) for model in models]
+    if policy == "patience":
+        models = [replace(model, share_exit_classifiers=True) for model in models]
+    kind = draw(st.sampled_from(HALTING)) if policy == "auto" else policy
+    if kind in HALTING:
+        per_block = st.booleans() if kind == "geometric" else st.just(False)
+        models = [replace(model, halting=kind, halting_per_block=draw(per_block)) for model in models]
+    return models
 
 
 @st.composite
@@ -123,13 +150,10 @@ def cases(draw, members: int = 1, prefixes: bool = False, policies=("full", "fix
         "temperature": draw(st.sampled_from([1.0, 1.0, 0.7, 1.5])),
         "unkpen": draw(st.sampled_from([0.0, 0.0, 1.5, -1.5])),
     }
-    case = Case(
-        [first, *others],
-        sources,
-        draw(st.sampled_from(["left", "right", "mixed"])),
-        draw(exit_options(first.decoder_layers, policies)),
-        search,
-    )
+    padding = draw(st.sampled_from(["left", "right", "mixed"]))
+    exits = draw(exit_options(first.decoder_layers, policies))
+    models = draw(suited([first, *others], exits["exit_policy"]))
+    case = Case(models, sources, padding, exits, search)
     if not prefixes:
         return case
     word = st.sampled_from([UNK, *range(FIRST_WORD, first.vocabulary)])

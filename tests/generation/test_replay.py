@@ -1,10 +1,13 @@
 """Whatever the search, a hypothesis' exits and scores are those of the slow decoder on its tokens."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fairseq.token_generation_constraints import pack_constraints
 
 from tests.generation.against_slow import slow_policy
+from tests.generation.strategies import HALTING
 from tests.models_for_tests import EOS, UNK, ModelOptions, make_generator, make_model, make_sample, random_sources
 from tests.reference.slow_decoder import SlowDecoder
 
@@ -16,6 +19,11 @@ SOURCES = random_sources(51, [5, 1, 7])
 EXITS = {
     "uniform": {"exit_policy": "uniform", "exit_seed": 8},
     "confidence": {"exit_policy": "confidence", "exit_thresholds": [0.5, 0.4, 0.3]},
+    "saturation": {"exit_policy": "saturation", "exit_saturation": 0.85},
+    "patience": {"exit_policy": "patience", "exit_patience": 2},
+    "sequence": {"exit_policy": "sequence"},
+    "multinomial": {"exit_policy": "multinomial"},
+    "geometric": {"exit_policy": "geometric", "exit_thresholds": [0.999, 0.99, 0.9]},
 }
 
 # Searches whose scores are the model's own ...
@@ -39,7 +47,7 @@ REWRITING = {
 
 def replay(models, source, hypothesis, exits, temperature):
     """The slow decoder's exits and scores on a hypothesis' tokens."""
-    policy = slow_policy(exits, 4, source)
+    policy = slow_policy(exits, models[0], source)
     decoder = SlowDecoder(models, source, policy, temperature)
     tokens, seen, scores = hypothesis["tokens"].tolist(), [], []
     with torch.no_grad():
@@ -51,14 +59,25 @@ def replay(models, source, hypothesis, exits, temperature):
     return seen, scores
 
 
-@pytest.mark.parametrize("policy", EXITS)
 @pytest.mark.parametrize(
-    "search, members",
-    [(search, 1) for search in (*PLAIN, *REWRITING)]
-    + [(search, 2) for search in ("sampling", "groups", "constraints")],
+    "search, members, policy",
+    [
+        (search, members, policy)
+        for policy in ("uniform", "confidence")
+        for search, members in [
+            *((search, 1) for search in (*PLAIN, *REWRITING)),
+            *((search, 2) for search in ("sampling", "groups", "constraints")),
+        ]
+    ]
+    + [
+        (search, 1, policy)
+        for policy in ("saturation", "patience", "sequence", "multinomial", "geometric")
+        for search in ("sampling", "groups", "constraints")
+    ],
 )
 def test_replay(search, members, policy):
-    models = [make_model(options) for options in MODELS[:members]]
+    needs = {"halting": policy} if policy in HALTING else {"share_exit_classifiers": policy == "patience"}
+    models = [make_model(replace(options, **needs)) for options in MODELS[:members]]
     options = {"max_len_b": 8, **{**PLAIN, **REWRITING}[search]}
     call = {}
     if search == "constraints":

@@ -1,6 +1,7 @@
 """Comparing what the generator found with what the slow search found."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import List
 
 from tests.reference.slow_search import SlowResult
@@ -20,6 +21,7 @@ class Comparison:
     sentences: int = 0
     ties: int = 0
     mixed_exits: int = 0
+    first_exits: Counter = field(default_factory=Counter)  # of the first token of each sentence
 
     def add(self, found: List[dict], expected: SlowResult) -> None:
         """Compare the n-best list of one sentence.
@@ -33,12 +35,20 @@ class Comparison:
             assert expected.margin < TIE, f"{difference} (closest call: {expected.margin:.3g})"
             self.ties += 1
         self.mixed_exits += len({exit_index for slow in expected.hypotheses for exit_index in slow.exits}) > 1
+        self.first_exits[expected.hypotheses[0].exits[0]] += 1
 
-    def check(self, least_mixed: float = 0.0) -> None:
-        """Fail if too many differences were forgiven, or too few sentences (a share) had different exits."""
+    def check(self, least_mixed: float = 0.0, most_alike: float = 1.0) -> None:
+        """Fail if too many differences were forgiven, or if exits were too much alike.
+
+        Args:
+            least_mixed: the least share of sentences with different exits.
+            most_alike: the highest share of sentences whose first tokens may have the same exit.
+        """
         assert self.ties <= 0.02 * self.sentences, f"{self.ties} near-ties in {self.sentences} sentences"
         enough = self.mixed_exits >= least_mixed * self.sentences
         assert enough, f"only {self.mixed_exits} of {self.sentences} sentences mix exits"
+        [(_, alike)] = self.first_exits.most_common(1)
+        assert alike <= most_alike * self.sentences, f"{self.first_exits} of {self.sentences} sentences"
 
 
 def first_difference(found: List[dict], expected: SlowResult):

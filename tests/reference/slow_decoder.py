@@ -3,66 +3,13 @@
 Whatever is asked for, the whole prefix is computed again from its tokens and their exits.
 """
 
-import math
 from dataclasses import dataclass
-from typing import Callable, List, Sequence
+from typing import Sequence
 
 import torch
 
 from tests.reference.slow_layers import decoder_block, layer_norm, linear, softmax
-
-
-class SlowPolicy:
-    """When a token leaves. ``margin`` is the closest call so far: how far a statistic was from its threshold."""
-
-    def __init__(self):
-        self.margin = math.inf
-
-    def leaves(self, exit_index: int, confidence: Callable[[], float], prefix: Sequence[int]) -> bool:
-        """Whether the token predicted from *prefix* leaves at exit *exit_index* < N, having got there."""
-        raise NotImplementedError
-
-
-class SlowFull(SlowPolicy):
-    """Never before the last exit."""
-
-    def leaves(self, exit_index, confidence, prefix):
-        return False
-
-
-class SlowFixed(SlowPolicy):
-    """Always at the same exit."""
-
-    def __init__(self, exit_at: int):
-        super().__init__()
-        self.exit_at = exit_at
-
-    def leaves(self, exit_index, confidence, prefix):
-        return exit_index == self.exit_at
-
-
-class SlowGiven(SlowPolicy):
-    """At the exit that a function of the prefix names: to replay exits drawn elsewhere."""
-
-    def __init__(self, exit_of: Callable[[Sequence[int]], int]):
-        super().__init__()
-        self.exit_of = exit_of
-
-    def leaves(self, exit_index, confidence, prefix):
-        return exit_index == self.exit_of(prefix)
-
-
-class SlowConfidence(SlowPolicy):
-    """At the first exit n < N whose largest probability exceeds tau_n."""
-
-    def __init__(self, thresholds: Sequence[float]):
-        super().__init__()
-        self.thresholds = thresholds
-
-    def leaves(self, exit_index, confidence, prefix):
-        excess = confidence() - self.thresholds[exit_index - 1]
-        self.margin = min(self.margin, abs(excess))
-        return excess > 0
+from tests.reference.slow_policies import SlowPolicy, SlowPosition
 
 
 @dataclass
@@ -125,10 +72,10 @@ class SlowDecoder:
     """Algorithm 2 for one source sentence.
 
     Args:
-        models: the ensemble: one exit for all, by the members' averaged confidence; probabilities are averaged.
+        models: the ensemble: one exit for all; their probabilities are averaged.
         source: the source tokens, without padding.
         policy: when a token leaves.
-        temperature: divides the logits of the prediction, not those of the confidence.
+        temperature: divides the logits of the prediction, not those that the policy sees.
     """
 
     def __init__(self, models, source: Sequence[int], policy: SlowPolicy, temperature: float = 1.0):
@@ -145,11 +92,13 @@ class SlowDecoder:
         """
         assert len(exits) == len(tokens) - 1
         hidden = [member.embed(tokens) for member in self.members]
+        newest = SlowPosition(self.members, tokens)
         for n in range(1, self.num_exits + 1):
             has_left = torch.tensor([exit_index < n for exit_index in exits] + [False])
             for m, member in enumerate(self.members):
                 hidden[m] = self.carry(has_left, hidden[m], member.block(n, hidden[m]))
-            if n == self.num_exits or self.policy.leaves(n, lambda: self._confidence(n, hidden), tokens):
+            newest.add_block([states[-1] for states in hidden])
+            if n == self.num_exits or self.policy.leaves(n, newest):
                 return SlowPrediction(n, self._log_probabilities(n, hidden))
         raise AssertionError("a decoder without blocks")
 
@@ -157,13 +106,7 @@ class SlowDecoder:
         """The states that go up from a block: copied from *below* where a position has left, else the block's."""
         return torch.where(has_left[:, None], below, above)
 
-    def _logits(self, n: int, hidden) -> List[torch.Tensor]:
-        return [member.logits(n, states[-1]) for member, states in zip(self.members, hidden)]
-
-    def _confidence(self, n: int, hidden) -> float:
-        largest = [float(softmax(logits.float()).max()) for logits in self._logits(n, hidden)]
-        return sum(largest) / len(largest)
-
     def _log_probabilities(self, n: int, hidden) -> torch.Tensor:
-        probabilities = [softmax(logits / self.temperature) for logits in self._logits(n, hidden)]
+        logits = [member.logits(n, states[-1]) for member, states in zip(self.members, hidden)]
+        probabilities = [softmax(each / self.temperature) for each in logits]
         return torch.log(sum(probabilities) / len(probabilities))
