@@ -68,7 +68,7 @@ class Worker:
     def batches(self, batch_size: int) -> list:
         """Batches of *batch_size* sentences of similar length, in fairseq's order, ready to be decoded."""
         iterator = self.task.get_batch_iterator(
-            self.dataset, max_sentences=batch_size, max_positions=None, seed=self.cfg.common.seed
+            self.dataset, max_sentences=batch_size, max_positions=None, seed=self.cfg.common.seed, disable_iterator_cache=True
         )
         batches = list(iterator.next_epoch_itr(shuffle=False))
         if self.sentences:  # evenly over all lengths

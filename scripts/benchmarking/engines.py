@@ -11,7 +11,6 @@ from typing import List, Optional, Tuple
 
 import torch
 from evaluation.decoding import STOCK, policy_options
-from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import open_dict
 
 CTRANSLATE2 = "ct2"
@@ -50,7 +49,7 @@ class FairseqEngine:
     """fairseq's generator, or this plugin's, with the time in the encoder taken apart.
 
     Args:
-        task, models, cfg: as fairseq-generate builds them.
+        task, models, cfg: as fairseq-generate builds them; for `stock` those of --task translation.
         name, precision: see :func:`parse_engine`.
     """
 
@@ -59,15 +58,7 @@ class FairseqEngine:
         self.encoder_seconds = 0.0
         generation = cfg.generation.copy()
         if name == STOCK:
-            # The class itself: this plugin's task would build its own.
-            self.generator = SequenceGenerator(
-                models,
-                task.target_dictionary,
-                beam_size=generation.beam,
-                max_len_a=generation.max_len_a,
-                max_len_b=generation.max_len_b,
-                len_penalty=generation.lenpen,
-            )
+            self.generator = task.build_generator(models, generation)
             for model in models:
                 model.encoder.forward = self._timed(model.encoder.forward)
         else:
@@ -129,6 +120,7 @@ class CTranslate2Engine:
             sentences,
             beam_size=self.generation.beam,
             length_penalty=self.generation.lenpen,
+            min_decoding_length=self.generation.min_len,
             max_decoding_length=length,
             max_batch_size=len(sentences),
             batch_type="examples",
