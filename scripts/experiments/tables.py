@@ -1,0 +1,86 @@
+"""The tables of RESULTS.md."""
+
+from typing import List, Optional, Sequence
+
+from tabulate import tabulate
+
+from .grid import Training
+from .measurements import Measurements, Point, mean, method_of
+
+NUM_EXITS = 6
+BASELINES = [f"baseline-{n}" for n in range(1, NUM_EXITS + 1)]
+
+
+def exits_table(measurements: Measurements, trainings: Sequence[Training], subset: str, baselines: bool) -> str:
+    """BLEU with drawn exits and at each exit, a line a training: the form of the paper's Tables 1 to 3."""
+    rows: List[List[str]] = []
+    if baselines:
+        points = [measurements.point(name, subset, "stock") for name in BASELINES]
+        rows.append(["six baselines, N = 1..6", "-", *_cells(points)])
+    for training in trainings:
+        points = measurements.exits(training.name, subset, NUM_EXITS)
+        uniform = measurements.point(training.name, subset, "uniform")
+        if any(points):
+            rows.append([training.name, *_bleu([uniform]), *_cells(points)])
+    header = ["training", "uniform", *(f"n={n}" for n in range(1, NUM_EXITS + 1)), "mean"]
+    return _table(rows, header)
+
+
+def adaptive_table(measurements: Measurements, trainings: Sequence[Training]) -> str:
+    """BLEU and average exit of each adaptive point, and its gain over the aligned model's fixed exits of that depth."""
+    rows = []
+    for training in trainings:
+        for policy in training.policies:
+            row = _adaptive_row(measurements, training.name, policy)
+            if row is None:
+                continue
+            log = measurements.trainings[training.name]
+            width = training.options.get("oracle-kernel-width", 0)
+            settings = [method_of(training), f"{training.options['oracle-penalty']:g}", f"{width:g}", _threshold(policy)]
+            rows.append([*settings, *row, log["oracle_exit"], log["exit_agreement"]])
+    aligned = next(training for training in measurements.grid.trainings if training.name == "aligned")
+    for policy in (policy for policy in aligned.policies if policy.startswith("confidence")):
+        row = _adaptive_row(measurements, "aligned", policy)
+        if row is not None:
+            rows.append(["confidence", "-", "-", _threshold(policy), *row, "-", "-"])
+    header = ["method", "lambda", "sigma", "threshold"]
+    for subset in ("valid", "test"):
+        header += [f"{subset} BLEU", "average exit", "over fixed exits"]
+    return _table(rows, [*header, "test MFLOPs/token", "oracle's average exit", "agreement"])
+
+
+def trainings_table(measurements: Measurements) -> str:
+    """What was trained: updates, seed, size, time and last validation loss."""
+    columns = ("updates", "seed", "parameters", "seconds", "valid_nll")
+    rows = [[name, *(row[column] for column in columns)] for name, row in measurements.trainings.items()]
+    return _table(rows, ["training", *columns])
+
+
+def _adaptive_row(measurements: Measurements, model: str, policy: str) -> Optional[List[str]]:
+    cells: List[str] = []
+    test = measurements.point(model, "test", policy)
+    for subset in ("valid", "test"):
+        point = measurements.point(model, subset, policy)
+        if point is None:
+            return None
+        gain = measurements.gain(point, "aligned", subset, NUM_EXITS)
+        cells += [f"{point.bleu:.2f}", f"{point.average_exit:.2f}", "-" if gain is None else f"{gain:+.2f}"]
+    return [*cells, f"{test.flops_per_token / 1e6:.3f}"]
+
+
+def _threshold(policy: str) -> str:
+    return policy.partition(":")[2] or "-"
+
+
+def _bleu(points: Sequence[Optional[Point]]) -> List[str]:
+    return ["-" if point is None else f"{point.bleu:.2f}" for point in points]
+
+
+def _cells(points: Sequence[Optional[Point]]) -> List[str]:
+    complete = "-" if None in points else f"{mean([point.bleu for point in points]):.2f}"
+    return [*_bleu(points), complete]
+
+
+def _table(rows: List[List[str]], header: Sequence[str]) -> str:
+    aligned = ["left"] + ["right"] * (len(header) - 1)
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True, colalign=aligned if rows else None)
