@@ -68,9 +68,9 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
 
         # The best candidates that do not end, in their order.
         active = np.argsort(ends[going_on], axis=1, kind="stable")[:, :beam]
-        rows = np.take_along_axis(candidate_rows[going_on], active, axis=1).reshape(-1)
-        new_tokens = np.take_along_axis(candidate_tokens[going_on], active, axis=1).reshape(-1, 1)
-        new_scores = np.take_along_axis(candidate_scores[going_on], active, axis=1).reshape(-1, 1)
+        chosen = (going_on[:, None] * candidate_tokens.shape[1] + active).ravel()  # places in the flat arrays
+        rows = candidate_rows.ravel()[chosen]
+        new_tokens, new_scores = candidate_tokens.ravel()[chosen, None], candidate_scores.ravel()[chosen, None]
         order = order[going_on]
         tokens = np.concatenate([tokens[rows], new_tokens], axis=1)
         scores = np.concatenate([scores[rows], new_scores], axis=1)

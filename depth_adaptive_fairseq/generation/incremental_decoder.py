@@ -79,6 +79,7 @@ class IncrementalDecoder:
         self._first_entry = 0  # of this step's tokens
         self._previous_rows = 0
         self._capacity = 0
+        self._numbers: Optional[Tensor] = None  # of all entries there is room for
         self._placed_rows: Optional[Tensor] = None
         self._placement: Optional[_Placement] = None
 
@@ -96,11 +97,12 @@ class IncrementalDecoder:
         """Take the newest token of each row, ``(rows,)``; returns their h^0, ``(rows, width)``."""
         self._first_entry += self._previous_rows
         self._previous_rows = newest.size(0)
-        fresh = torch.arange(self._first_entry, self._first_entry + newest.size(0), device=newest.device).unsqueeze(1)
-        self.entries = fresh if self.entries is None else torch.cat([self.entries, fresh], dim=1)
         needed = self._first_entry + newest.size(0)
         if needed > self._capacity:
-            self._capacity = max(2 * self._capacity, needed if self.step == 0 else _FIRST_STEPS * newest.size(0))
+            self._capacity = max(2 * self._capacity, needed if self.entries is None else _FIRST_STEPS * newest.size(0))
+            self._numbers = torch.arange(self._capacity, device=newest.device)
+        fresh = self._numbers[self._first_entry : needed, None]
+        self.entries = fresh if self.entries is None else torch.cat([self.entries, fresh], dim=1)
         self._placed_rows, self._placement = None, _Placement(None, None, (self.encoder_states.size(0), self.rows_per_sentence))
         return self.decoder.embed_newest(newest, self.step)
 

@@ -1,0 +1,142 @@
+#!/usr/bin/env python
+"""Where the time of decoding goes, by part.
+
+    python scripts/profile_decoding.py data-bin/multi30k.de-en --path checkpoints/checkpoint_best.pt \\
+        --policies full geometric:0.5 --batch-size 1 --sentences 100
+
+Processor time of one thread, milliseconds for each decoding step, each part without the parts that it calls. All options of
+fairseq-generate hold; policies are written as in evaluate_policies.py.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Callable, List
+
+import torch
+from benchmarking.decoding_worker import Worker
+from tabulate import tabulate
+
+import depth_adaptive_fairseq.generation.beam_search as beam_search
+import depth_adaptive_fairseq.generation.generator as generator
+from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
+from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.modules.inference_weights import ClassifierWeights
+
+REST = "beam search and bookkeeping"
+# Each part and the functions that it is made of.
+PARTS = {
+    "encoder": [(generator, "encode")],
+    "embedding": [(IncrementalDecoder, "begin_step")],
+    "self-attention": [(IncrementalDecoder, "_self_attention")],
+    "copied states": [(IncrementalDecoder, "_project_copied_states")],
+    "cross-attention": [(IncrementalDecoder, "_cross_attention")],
+    "rest of the blocks": [(IncrementalDecoder, "run_block")],
+    "classifiers": [(ClassifierWeights, "__call__")],
+    "exit decisions": [],  # the policy's, wrapped when there is one
+    "packing of rows": [(BatchDecoder, "step"), (BatchDecoder, "_take_leave"), (BatchDecoder, "reorder")],
+    "best tokens": [(beam_search, "_best_tokens")],
+}
+
+
+class Profile:
+    """Exclusive processor time by part."""
+
+    def __init__(self):
+        self.seconds: Counter = Counter()
+        self.steps = 0
+        self._running: List[str] = [REST]
+        self._since = time.process_time()
+
+    def _switch(self) -> None:
+        now = time.process_time()
+        self.seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+    def timed(self, function: Callable, part: str) -> Callable:
+        """*function*, its time booked on *part*."""
+
+        def call(*args, **kwargs):
+            self._switch()
+            self._running.append(part)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._switch()
+                self._running.pop()
+
+        return call
+
+    def counted(self, function: Callable) -> Callable:
+        """*function*, a call of which is a decoding step."""
+
+        def call(*args, **kwargs):
+            self.steps += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    def start(self) -> None:
+        self.seconds.clear()
+        self.steps = 0
+        self._since = time.process_time()
+
+    def stop(self) -> None:
+        self._switch()
+
+
+def profile(policy: str, arguments: argparse.Namespace) -> Profile:
+    """Decode with *policy*; the parts stay wrapped, so a process profiles one policy after another through one Profile."""
+    words = [str(arguments.data), "--path", str(arguments.path), "--gen-subset", arguments.gen_subset, *arguments.options]
+    worker = Worker(argparse.Namespace(engine=policy, threads=1, sentences=arguments.sentences, options=words))
+    batches = worker.batches(arguments.batch_size)
+    exit_policy = worker.engine.generator.model.policy
+    begin_step = exit_policy.begin_step
+    exit_policy.begin_step = lambda *given: PROFILE.timed(begin_step(*given), "exit decisions")
+    worker.engine.translate(batches[0])
+    PROFILE.start()
+    for batch in batches:
+        worker.engine.translate(batch)
+    PROFILE.stop()
+    return PROFILE
+
+
+PROFILE = Profile()
+
+
+def install() -> None:
+    """Put the profile's timers around all parts."""
+    for part, places in PARTS.items():
+        for owner, name in places:
+            setattr(owner, name, PROFILE.timed(getattr(owner, name), part))
+    BatchDecoder.step = PROFILE.counted(BatchDecoder.step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA_BIN", help="binarised data")
+    parser.add_argument("--path", type=Path, required=True, help="checkpoint of a depth-adaptive transformer")
+    parser.add_argument("--gen-subset", default="test", help="(default: %(default)s)")
+    parser.add_argument("--policies", nargs="+", default=["full"], metavar="POLICY", help="(default: full); with @int8 too")
+    parser.add_argument("--batch-size", type=int, default=1, help="sentences (default: 1)")
+    parser.add_argument("--sentences", type=int, default=100, help="about so many of the subset (default: 100)")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="more options of fairseq-generate")
+    arguments = parser.parse_args()
+    install()
+    torch.set_num_threads(1)
+    columns = {}
+    for policy in arguments.policies:
+        found = profile(policy, arguments)
+        columns[policy] = {part: 1e3 * found.seconds[part] / found.steps for part in [*PARTS, REST]}
+    rows = [[part, *(f"{column[part]:.2f}" for column in columns.values())] for part in [*PARTS, REST]]
+    rows.append(["all", *(f"{sum(column.values()):.2f}" for column in columns.values())])
+    print(tabulate(rows, ["ms a step", *columns], tablefmt="github", disable_numparse=True, colalign=["left"] + ["right"] * len(columns)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
