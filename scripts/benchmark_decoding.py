@@ -16,15 +16,14 @@ options of fairseq-generate, `--lenpen 0.6` or `--fp16` for example.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List
 
 from benchmarking.engines import CTRANSLATE2, STOCK, parse_engine
-from tabulate import tabulate
+from benchmarking.report import as_table, price_of_deciding, summarise
 from tqdm import tqdm
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -134,60 +133,6 @@ def measure(arguments: argparse.Namespace, folder: Path) -> List[Dict]:
     return summarise(rows, arguments.engines[0])
 
 
-def summarise(rows: Dict[tuple, Dict], reference: str) -> List[Dict]:
-    """Medians, and ratios to the engine *reference* at the same batch size and threads: larger is faster."""
-    summary = []
-    for (threads, batch_size, engine), row in rows.items():
-        summary.append({"threads": threads, "batch_size": batch_size, "engine": engine, **_summary(row["passes"])})
-    for row in summary:
-        other = next(
-            one
-            for one in summary
-            if (one["threads"], one["batch_size"], one["engine"]) == (row["threads"], row["batch_size"], reference)
-        )
-        row["speedup"] = other["seconds"] / row["seconds"]
-        row["processor_speedup"] = other["processor_seconds"] / row["processor_seconds"]
-        row["speedup_after_encoder"] = None
-        if row["encoder_seconds"] is not None and other["encoder_seconds"] is not None:
-            row["speedup_after_encoder"] = (other["seconds"] - other["encoder_seconds"]) / (row["seconds"] - row["encoder_seconds"])
-    return summary
-
-
-def _summary(passes: List[Dict]) -> Dict:
-    seconds = [one["seconds"] for one in passes]
-    median = statistics.median(seconds)
-    first = passes[0]
-    encoder: Optional[float] = None
-    if first["encoder_seconds"] is not None:
-        encoder = statistics.median(one["encoder_seconds"] for one in passes)
-    return {
-        "seconds": median,
-        "spread": (max(seconds) - min(seconds)) / 2 / median,
-        "processor_seconds": statistics.median(one["processor_seconds"] for one in passes),
-        "encoder_seconds": encoder,
-        "sentences_per_second": first["sentences"] / median,
-        "tokens_per_second": first["tokens"] / median,
-        "memory_bytes": max(one["memory_bytes"] for one in passes),
-        **{name: first[name] for name in ("bleu", "average_exit", "sentences", "tokens")},
-        "passes": passes,
-    }
-
-
-def as_table(summary: List[Dict]) -> str:
-    """The rows as a Markdown table."""
-    header = ["threads", "batch", "engine", "BLEU", "average exit", "s", "spread", "of it encoder", "sentences/s", "tokens/s", "MiB"]
-    header += ["times as fast", "after the encoder"]
-    rows = []
-    for row in summary:
-        optional = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("average_exit", "encoder_seconds", "speedup_after_encoder")]
-        rows.append(
-            [row["threads"], row["batch_size"], row["engine"], f"{row['bleu']:.2f}", optional[0], f"{row['seconds']:.2f}"]
-            + [f"{row['spread']:.0%}", optional[1], f"{row['sentences_per_second']:.1f}", f"{row['tokens_per_second']:.0f}"]
-            + [f"{row['memory_bytes'] / 2**20:.0f}", f"{row['speedup']:.2f}", optional[2]]
-        )
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True, colalign=["right"] * 2 + ["left"] + ["right"] * 10)
-
-
 def save(arguments: argparse.Namespace, summary: List[Dict]) -> None:
     """Write what has been measured so far to ``--out``."""
     if arguments.out is None:
@@ -226,6 +171,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     save(arguments, summary)
     print(as_table(summary))
+    print(price_of_deciding(summary))
 
 
 if __name__ == "__main__":

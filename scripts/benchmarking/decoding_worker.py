@@ -82,6 +82,7 @@ class Worker:
         self.engine.translate(batches[0])  # packs weights, warms caches up
         if self.engine.encoder_seconds is not None:
             self.engine.encoder_seconds = 0.0
+        self.engine.work.update({name: 0 for name, count in self.engine.work.items() if count is not None})
         if self.use_cuda:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
@@ -101,6 +102,7 @@ class Worker:
             "processor_seconds": processor,
             "encoder_seconds": self.engine.encoder_seconds,
             "memory_bytes": max(0, peak - before),
+            **self.engine.work,
             **self.judge(batches, found),
         }
 

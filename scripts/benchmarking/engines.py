@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 import torch
+from benchmarking.report import WORK
 from evaluation.decoding import STOCK, policy_options
 from omegaconf import open_dict
 
@@ -56,6 +57,7 @@ class FairseqEngine:
     def __init__(self, task, models, cfg, name: str, precision: str):
         self.models = models
         self.encoder_seconds = 0.0
+        self.work = dict.fromkeys(WORK)
         generation = cfg.generation.copy()
         if name == STOCK:
             self.generator = task.build_generator(models, generation)
@@ -66,9 +68,28 @@ class FairseqEngine:
                 generation.update(policy_options(name))
                 generation.quantize = {"float32": "none"}.get(precision, precision)
             self.generator = task.build_generator(models, generation)
+            # Not before fairseq has imported the package as its user directory.
             import depth_adaptive_fairseq.generation.generator as generator
+            from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 
             generator.encode = self._timed(generator.encode)
+            self._count(IncrementalDecoder)
+
+    def _count(self, decoder) -> None:
+        """Count steps, block calls and block rows from now on."""
+        self.work = dict.fromkeys(WORK, 0)
+        begin_step, run_block, work = decoder.begin_step, decoder.run_block, self.work
+
+        def counted_step(self, newest):
+            work["steps"] += 1
+            return begin_step(self, newest)
+
+        def counted_block(self, exit_index, hidden, rows):
+            work["block_calls"] += 1
+            work["block_rows"] += hidden.size(0)
+            return run_block(self, exit_index, hidden, rows)
+
+        decoder.begin_step, decoder.run_block = counted_step, counted_block
 
     def _timed(self, function):
         def call(*args, **kwargs):
@@ -100,6 +121,7 @@ class CTranslate2Engine:
     """
 
     encoder_seconds = None
+    work = dict.fromkeys(WORK)
 
     def __init__(self, folder: Path, task, cfg, precision: str, threads: int):
         import ctranslate2

@@ -1,0 +1,93 @@
+"""What the passes of ``benchmark_decoding.py`` add up to, and the tables of it."""
+
+import statistics
+from typing import Dict, List, Optional
+
+import numpy as np
+from tabulate import tabulate
+
+WORK = ("steps", "block_calls", "block_rows")  # of one pass; None for engines that cannot tell
+
+
+def summarise(rows: Dict[tuple, Dict], reference: str) -> List[Dict]:
+    """Medians, and ratios to the engine *reference* at the same batch size and threads: larger is faster."""
+    summary = []
+    for (threads, batch_size, engine), row in rows.items():
+        summary.append({"threads": threads, "batch_size": batch_size, "engine": engine, **_summary(row["passes"])})
+    for row in summary:
+        other = next(
+            one
+            for one in summary
+            if (one["threads"], one["batch_size"], one["engine"]) == (row["threads"], row["batch_size"], reference)
+        )
+        row["speedup"] = other["seconds"] / row["seconds"]
+        row["processor_speedup"] = other["processor_seconds"] / row["processor_seconds"]
+        row["speedup_after_encoder"] = None
+        if row["encoder_seconds"] is not None and other["encoder_seconds"] is not None:
+            row["speedup_after_encoder"] = (other["seconds"] - other["encoder_seconds"]) / (row["seconds"] - row["encoder_seconds"])
+    return summary
+
+
+def _summary(passes: List[Dict]) -> Dict:
+    seconds = [one["seconds"] for one in passes]
+    median = statistics.median(seconds)
+    first = passes[0]
+    encoder: Optional[float] = None
+    if first["encoder_seconds"] is not None:
+        encoder = statistics.median(one["encoder_seconds"] for one in passes)
+    return {
+        "seconds": median,
+        "spread": (max(seconds) - min(seconds)) / 2 / median,
+        "processor_seconds": statistics.median(one["processor_seconds"] for one in passes),
+        "encoder_seconds": encoder,
+        "sentences_per_second": first["sentences"] / median,
+        "tokens_per_second": first["tokens"] / median,
+        "memory_bytes": max(one["memory_bytes"] for one in passes),
+        **{name: first.get(name) for name in ("bleu", "average_exit", "sentences", "tokens", *WORK)},
+        "passes": passes,
+    }
+
+
+def as_table(summary: List[Dict]) -> str:
+    """The rows as a Markdown table."""
+    header = ["threads", "batch", "engine", "BLEU", "average exit", "s", "spread", "of it encoder", "sentences/s", "tokens/s", "MiB"]
+    header += ["times as fast", "after the encoder"]
+    rows = []
+    for row in summary:
+        optional = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("average_exit", "encoder_seconds", "speedup_after_encoder")]
+        rows.append(
+            [row["threads"], row["batch_size"], row["engine"], f"{row['bleu']:.2f}", optional[0], f"{row['seconds']:.2f}"]
+            + [f"{row['spread']:.0%}", optional[1], f"{row['sentences_per_second']:.1f}", f"{row['tokens_per_second']:.0f}"]
+            + [f"{row['memory_bytes'] / 2**20:.0f}", f"{row['speedup']:.2f}", optional[2]]
+        )
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True, colalign=["right"] * 2 + ["left"] + ["right"] * 10)
+
+
+def price_of_deciding(summary: List[Dict]) -> str:
+    """What per-token exits cost beside the blocks they run, a sentence for each adaptive engine; empty without fixed exits.
+
+    Time after the encoder, for each block call at batch 1 and for each row and block in larger batches, against that of
+    fixed exits, interpolated at the same number of block calls, or block rows, a step.
+    """
+    lines = []
+    for row in summary:
+        if row["steps"] is None or row["engine"].startswith(("fixed", "full", "stock")) or "@" in row["engine"]:
+            continue
+        unit = "block_calls" if row["batch_size"] == 1 else "block_rows"
+        same = [each for each in summary if (each["threads"], each["batch_size"]) == (row["threads"], row["batch_size"])]
+        fixed = sorted((each for each in same if each["engine"].startswith(("fixed", "full")) and "@" not in each["engine"]), key=lambda each: each[unit] / each["steps"])
+        depths = [each[unit] / each["steps"] for each in fixed]
+        depth = row[unit] / row["steps"]
+        if len(fixed) < 2 or not depths[0] <= depth <= depths[-1]:
+            continue
+        ratio = _each(row, unit) / float(np.interp(depth, depths, [_each(each, unit) for each in fixed]))
+        name = "block call" if unit == "block_calls" else "row and block"
+        lines.append(
+            f"{row['engine']}, batch {row['batch_size']}, {row['threads']} threads: {1e3 * _each(row, unit):.3f} ms a {name}, "
+            f"{ratio:.2f} times that of fixed exits with as many a step ({depth:.2f})"
+        )
+    return "\n".join(lines)
+
+
+def _each(row: Dict, unit: str) -> float:
+    return (row["seconds"] - row["encoder_seconds"]) / row[unit]
