@@ -32,7 +32,7 @@ if [[ ! -f $checkpoints/decayed/checkpoint_last.pt ]]; then
   cp "$checkpoints/aligned/checkpoint_last.pt" "$checkpoints/decayed/"
 fi
 phase decayed --dropout 0 --lr 1.6e-3 --lr-scheduler polynomial_decay --warmup-updates 1 --total-num-update 1150 \
-  --reset-lr-scheduler --max-update 1150
+  --reset-lr-scheduler --max-update 1000
 phase geometric --finetune-from-model "$checkpoints/decayed/checkpoint_last.pt" --halting geometric --exit-loss-weight 1 \
   --oracle likelihood --oracle-penalty "${LAMBDA:-0.2}" --dropout 0 --lr 3e-4 --lr-scheduler polynomial_decay \
   --warmup-updates 10 --total-num-update 120 --max-update 120
