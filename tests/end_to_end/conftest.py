@@ -15,7 +15,7 @@ from fairseq_cli import train as fairseq_train
 from tests.end_to_end.commands import PLUGIN, CommandServer, assert_ok
 from tests.end_to_end.corpus import hard_pairs, sentence_pairs
 from tests.end_to_end.in_process import InProcess
-from tests.end_to_end.training import ADAPTIVE, OPTIMIZATION, SIZES, STOCK, TASK, Trained, train
+from tests.end_to_end.training import ADAPTIVE, HALTING, OPTIMIZATION, SIZES, STOCK, TASK, Trained, train
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +83,19 @@ def data(server, build_once) -> Path:
 def trained(server, build_once, data) -> Trained:
     """A model of 3 exits that has learnt enough for its exits to differ."""
     return train(server, build_once, "adaptive", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 50)
+
+
+@pytest.fixture(scope="session")
+def halting_trained(server, build_once, data, trained):
+    """``halting_trained(kind)``: the same model, trained on with a halting classifier."""
+
+    def halting_trained(kind: str) -> Trained:
+        return train(
+            server, build_once, f"halting-{kind}", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 25,
+            "--finetune-from-model", trained.checkpoint, *HALTING[kind],
+        )  # fmt: skip
+
+    return halting_trained
 
 
 @pytest.fixture(scope="session")

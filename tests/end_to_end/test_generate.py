@@ -16,7 +16,13 @@ POLICIES = {
     "fixed": {"task__exit_at": 2},
     "uniform": {"task__exit_seed": 5},
     "confidence": {"task__exit_thresholds": "0.8,0.6"},
+    "entropy": {"task__exit_entropy": 0.5},
+    "margin": {"task__exit_margin": 0.6},
+    "saturation": {"task__exit_saturation": 0.6},
+    "patience": {"task__exit_patience": 2},
 }
+# The exits that tokens take, where they are not all of them.
+TAKEN = {"auto": {3}, "full": {3}, "fixed": {2}, "saturation": {2, 3}, "patience": {2, 3}}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -32,7 +38,7 @@ def test_each_policy_reports_its_exits(decode, trained, tmp_path, policy):
         i: lines[0] for i, lines in done.lines("I").items()
     }
     assert f"exit policy {'full' if policy == 'auto' else policy} |" in done.output
-    assert exits_of(records) == {"auto": {3}, "full": {3}, "fixed": {2}}.get(policy, {1, 2, 3})
+    assert exits_of(records) == TAKEN.get(policy, {1, 2, 3})
     assert [file.name for file in tmp_path.iterdir()] == ["exits.jsonl"]
 
 

@@ -16,6 +16,12 @@ SIZES = (
 OPTIMIZATION = (
     "--optimizer", "adam", "--lr", 0.01, "--max-tokens", 600, "--seed", 1, "--num-workers", 0, "--log-format", "json",
 )  # fmt: skip
+# With penalties that leave some tokens or sentences for higher exits.
+HALTING = {
+    "geometric": ("--halting", "geometric", "--halting-per-block", "--exit-loss-weight", 1, "--oracle-penalty", 0.05),
+    "multinomial": ("--halting", "multinomial", "--exit-loss-weight", 1, "--oracle-penalty", 0.02),
+    "sequence": ("--halting", "sequence", "--exit-loss-weight", 1, "--oracle-penalty", 0.2),
+}
 # Entries of a configuration for an update that changes nothing.
 AS_IT_IS = {"optimization__lr": [0.0], "lr_scheduler__lr": [0.0]}
 
