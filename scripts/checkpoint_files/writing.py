@@ -1,29 +1,22 @@
-"""Writing a checkpoint so that its name never stands for half of one."""
+"""Writing a checkpoint whole or not at all."""
 
-import contextlib
-import os
 from pathlib import Path
 
 import torch
+from shared.whole_files import new_file
 
 
 def write_checkpoint(state: dict, path: Path) -> None:
-    """Save *state* to *path* through ``PATH.partial``, which is renamed once it is complete and removed on failure.
+    """Save *state* to *path*.
 
     Raises:
         ValueError: the file cannot be written; an older one of that name stays as it was.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        with new_file(path, "wb") as file:
             torch.save(state, file)
-        os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if isinstance(error, (OSError, RuntimeError)):  # PyTorch turns the system's error into the latter
-            raise ValueError(f"cannot write {path}: {_reason(error)}") from error
-        raise
+    except (OSError, RuntimeError) as error:  # PyTorch turns the system's error into the latter
+        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:

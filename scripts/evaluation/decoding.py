@@ -62,7 +62,7 @@ def policy_options(specification: str) -> dict:
     return options
 
 
-def decode(task, models, cfg, specification: str, exit_log: str = "") -> Decoded:
+def decode(task, models, cfg, specification: str, exit_log: str = "", progress: bool = True) -> Decoded:
     """Translate the subset of *cfg* (fairseq's generation configuration) with the policy of *specification*."""
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu
     generation = cfg.generation.copy()
@@ -83,7 +83,7 @@ def decode(task, models, cfg, specification: str, exit_log: str = "") -> Decoded
     policy = specification.partition(":")[0]
     statistics = ExitStatistics("full" if policy == STOCK else policy, [DecoderSizes.of(model) for model in models])
     hypotheses, seconds = {}, 0.0
-    for sample in tqdm(batches, desc=specification, leave=False, unit="batch"):
+    for sample in tqdm(batches, desc=specification, leave=False, unit="batch", disable=not progress):
         if use_cuda:
             sample = utils.move_to_cuda(sample)
         started = time.perf_counter()

@@ -1,9 +1,10 @@
 """The CSV of results: one row for each model, subset and exit policy; a row that is there is not measured again."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Dict, List, Sequence
+
+from shared.whole_files import new_file
 
 COLUMNS = (
     "model",
@@ -25,18 +26,18 @@ COLUMNS = (
 KEY = ("model", "subset", "policy", "beam", "checkpoint_sha256")
 
 
-def read_results(path: Path) -> List[Dict[str, str]]:
-    """The rows of *path*, none if it does not exist.
+def read_results(path: Path, columns: Sequence[str] = COLUMNS) -> List[Dict[str, str]]:
+    """The rows of *path*, none if it does not exist or is empty.
 
     Raises:
         ValueError: the file is not such a CSV.
     """
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path} is not a file of results: its columns are {reader.fieldnames}, not {list(COLUMNS)}")
+        if tuple(reader.fieldnames or ()) != tuple(columns):
+            raise ValueError(f"{path} is not a file of results: its columns are {reader.fieldnames}, not {list(columns)}")
         return list(reader)
 
 
@@ -45,12 +46,10 @@ def add_result(path: Path, row: Dict[str, object]) -> None:
     identity = ("model", "subset", "policy")
     kept = [old for old in read_results(path) if any(old[name] != str(row[name]) for name in identity)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path, newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows([*kept, row])
-    os.replace(partial, path)
 
 
 def has_result(rows: Sequence[Dict[str, str]], key: Dict[str, object]) -> bool:
