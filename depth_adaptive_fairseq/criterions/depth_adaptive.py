@@ -230,6 +230,14 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         def refuse(option: str, value, allowed: str) -> None:
             raise DepthAdaptiveError(f"--{option} {value} was given; give {allowed}.")
 
+        # fairseq's parser refuses other choices; whoever builds the criterion in Python is told here.
+        for option, choices in (
+            ("training_mode", ("aligned", "mixed")),
+            ("exit_weights", tuple(EXIT_WEIGHTS)),
+            ("oracle", ("likelihood", "correctness")),
+        ):
+            if getattr(self, option) not in choices:
+                refuse(option.replace("_", "-"), getattr(self, option), f"one of {', '.join(choices)}")
         if not 0.0 <= self.label_smoothing < 1.0:
             refuse("label-smoothing", self.label_smoothing, "a probability, from 0 to below 1")
         if self.ignore_prefix_size < 0:

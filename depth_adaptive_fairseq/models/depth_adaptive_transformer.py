@@ -1,5 +1,7 @@
 """The architectures ``depth_adaptive_transformer`` and its presets."""
 
+import copy
+
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import register_model
 from fairseq.models.transformer import TransformerModelBase
@@ -56,6 +58,10 @@ class DepthAdaptiveTransformerModel(TransformerModelBase):
             return super().forward(src_tokens, src_lengths, prev_output_tokens, **kwargs)
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, exit_paths=exit_paths)
+
+    def load_state_dict(self, state_dict, *args, **kwargs):
+        """As fairseq's, which renames entries of old checkpoints; the caller's dictionary stays as it is."""
+        return super().load_state_dict(copy.copy(state_dict), *args, **kwargs)
 
 
 # Presets are models of their own, not named architectures, so that hydra's `model: {_name: ...}` finds their sizes too.

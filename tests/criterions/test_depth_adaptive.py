@@ -138,3 +138,9 @@ def test_model_without_exits_is_refused():
 def test_values_out_of_range_are_refused(options):
     with pytest.raises(DepthAdaptiveError, match=str(list(options.values())[0])):
         DepthAdaptiveCrossEntropy(TASK, False, **options)
+
+
+@pytest.mark.parametrize("option", ["training_mode", "exit_weights", "oracle"])
+def test_unknown_choices_are_refused(option):
+    with pytest.raises(DepthAdaptiveError, match=f"--{option.replace('_', '-')} guess was given; give one of "):
+        DepthAdaptiveCrossEntropy(None, False, **{option: "guess"})
