@@ -12,7 +12,7 @@ does hits both. Reported are medians over all repetitions:
   memory       most resident at any time less resident before the model was built: weights, gradients, Adam's state,
                activations (on a GPU: most allocated)
 
-and their ratios, adaptive to stock.
+and their ratios, adaptive to stock. Other sizes: `--options --decoder-layers 3 ...`, for both models.
 """
 
 import argparse
@@ -36,12 +36,14 @@ KINDS = {
 }
 IWSLT = ["--encoder-embed-dim", "512", "--encoder-ffn-embed-dim", "1024", "--encoder-attention-heads", "4"]
 IWSLT += ["--decoder-embed-dim", "256", "--decoder-ffn-embed-dim", "1024", "--decoder-attention-heads", "4"]
+NARROW = ["--encoder-embed-dim", "256", "--encoder-ffn-embed-dim", "1024", "--encoder-attention-heads", "4"]
+NARROW += ["--decoder-embed-dim", "256", "--decoder-ffn-embed-dim", "1024", "--decoder-attention-heads", "4"]
 # Sizes of each setting and the options that only one of the two models takes.
 SETTINGS: Dict[str, Dict] = {
     "tied": {
-        "describe": "fairseq's base sizes, one matrix of 44,000 for embeddings and all classifiers",
+        "describe": "6+6 blocks of 256, feed-forward 1024, one matrix of 44,000 for embeddings and all classifiers",
         "vocabulary": 44_000,
-        "options": ["--share-all-embeddings"],
+        "options": ["--share-all-embeddings", *NARROW],
         "adaptive": ["--share-exit-classifiers"],
     },
     "untied": {

@@ -1,22 +1,21 @@
 #!/usr/bin/env bash
-# Time what train.sh trained: benchmark.sh DATA_BIN CHECKPOINTS [POLICY]
+# Time what train.sh trained: benchmark.sh DATA_BIN CHECKPOINTS
 #
-# POLICY is the adaptive setting, geometric:0.5 by default: choose it with evaluate_policies.py on validation data.
 # Writes benchmark.json beside this script, and prints a table. CTranslate2 takes part where it is installed.
 set -euo pipefail
 
-if (( $# < 2 || $# > 3 )); then
-  echo "usage: $0 DATA_BIN CHECKPOINTS [POLICY]" >&2
+if (( $# != 2 )); then
+  echo "usage: $0 DATA_BIN CHECKPOINTS" >&2
   exit 2
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data_bin=$1 checkpoints=$2 policy=${3:-geometric:0.5}
+data_bin=$1 checkpoints=$2
 
-engines=(stock full "$policy" "$policy@float16" "$policy@int8" fixed:1 fixed:2)
+engines=(stock full geometric:0.5 geometric:0.8 geometric:0.5@float16 geometric:0.5@int8 full@int8 fixed:1 fixed:2)
 if python -c 'import ctranslate2' 2> /dev/null; then
   engines+=(ct2 ct2@int8)
 fi
 exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/geometric/checkpoint_last.pt" \
   --engines "${engines[@]}" --batch-sizes ${BATCH_SIZES:-1 32 128} --threads ${THREADS:-1 2} \
-  --repetitions "${REPETITIONS:-3}" --sentences "${SENTENCES:-0}" --out "$here/benchmark.json" \
+  --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-96}" --out "$here/benchmark.json" \
   --options --max-len-a 1.2 --max-len-b 10
