@@ -92,7 +92,8 @@ class Exported:
         out = self.folder / "ctranslate2"
         if not out.exists():
             converter = "from ctranslate2.converters.fairseq import main; main()"
-            _run([sys.executable, "-c", converter, "--model_path", str(self.checkpoint()), "--data_dir", str(self.data), "--output_dir", str(out)])
+            paths = ["--model_path", self.checkpoint(), "--data_dir", self.data, "--output_dir", out]
+            _run([sys.executable, "-c", converter, *map(str, paths)])
         return out
 
 

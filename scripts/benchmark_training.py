@@ -66,7 +66,8 @@ def run_once(setting: str, kind: str, arguments: argparse.Namespace, count_flops
     command: List[str] = [sys.executable, str(STEP), "--vocabulary", str(sizes["vocabulary"])]
     command += ["--max-tokens", str(arguments.max_tokens), "--steps", str(arguments.steps)]
     command += ["--threads", str(arguments.threads), *(["--flops"] if count_flops else []), "--"]
-    command += ["--arch", ARCHITECTURES[kind], *KINDS[kind], *SHARED, *sizes["options"], *sizes.get(kind, []), *arguments.options]
+    command += ["--arch", ARCHITECTURES[kind], *KINDS[kind], *SHARED]
+    command += [*sizes["options"], *sizes.get(kind, []), *arguments.options]
     # Without a fixed threshold, glibc would keep freed logits or give them back depending on what was freed before.
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -85,11 +86,13 @@ def compare(setting: str, arguments: argparse.Namespace, progress: tqdm) -> Dict
             progress.update()
     result: Dict = {"setting": setting, "description": SETTINGS[setting]["describe"], "runs": runs}
     for kind in KINDS:
-        result[kind] = {name: statistics.median(run[name] for run in runs[kind]) for name in ("wall", "processor", "peak_bytes")}
+        names = ("wall", "processor", "peak_bytes")
+        result[kind] = {name: statistics.median(run[name] for run in runs[kind]) for name in names}
         result[kind]["flops"] = runs[kind][0]["flops"]
         result[kind]["state_bytes"] = runs[kind][0]["state_bytes"]
     ratios = {name: result["adaptive"][name] / result["stock"][name] for name in result["stock"]}
-    result["ratios"] = {**ratios, "wall_per_flop": ratios["wall"] / ratios["flops"], "processor_per_flop": ratios["processor"] / ratios["flops"]}
+    per_flop = {f"{name}_per_flop": ratios[name] / ratios["flops"] for name in ("wall", "processor")}
+    result["ratios"] = {**ratios, **per_flop}
     return result
 
 
@@ -104,9 +107,10 @@ def as_table(results: List[Dict]) -> str:
         ratios = result["ratios"]
         names = ("wall", "processor", "flops", "peak_bytes", "state_bytes")
         rows.append([result["setting"], "ratio", *(ratios[name] for name in names)])
-        rows.append([result["setting"], "ratio / FLOPs' ratio", ratios["wall_per_flop"], ratios["processor_per_flop"], "", "", ""])
+        per_flop = [ratios["wall_per_flop"], ratios["processor_per_flop"]]
+        rows.append([result["setting"], "ratio / FLOPs' ratio", *per_flop, None, None, None])
     header = ["setting", "model", "s/step", "processor s/step", "TFLOPs", "peak GiB", "of it weights and Adam"]
-    return tabulate(rows, header, tablefmt="github", floatfmt=".2f")
+    return tabulate(rows, header, tablefmt="github", floatfmt=".2f", missingval="-")
 
 
 def main() -> None:
@@ -118,7 +122,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write all measurements here, as JSON")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="more options of fairseq-train, for both")
+    parser.add_argument("--show", type=Path, metavar="JSON", help="print the table of earlier measurements, and measure nothing")
     arguments = parser.parse_args()
+    if arguments.show is not None:
+        print(as_table(json.loads(arguments.show.read_text(encoding="utf-8"))["results"]))
+        return
     for name in ("max_tokens", "steps", "repetitions", "threads"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)} was given; give 1 or more")
@@ -128,7 +136,8 @@ def main() -> None:
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         partial = arguments.out.with_name(arguments.out.name + ".partial")
-        partial.write_text(json.dumps({"max_tokens": arguments.max_tokens, "threads": arguments.threads, "results": results}, indent=1) + "\n")
+        settings = {"max_tokens": arguments.max_tokens, "threads": arguments.threads}
+        partial.write_text(json.dumps({**settings, "results": results}, indent=1) + "\n", encoding="utf-8")
         partial.replace(arguments.out)
     print(as_table(results))
 

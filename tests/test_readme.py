@@ -35,6 +35,22 @@ def test_scripts_that_the_readme_calls_exist(line):
     assert (ROOT / line.split()[1]).is_file()
 
 
+@pytest.mark.parametrize(
+    "name, script, measurements",
+    [
+        ("speed", "benchmark_table.py", "scripts/recipes/multi30k.de-en.speed/benchmark.json"),
+        ("training cost", "benchmark_training.py", "scripts/recipes/multi30k.de-en.speed/training.json"),
+    ],
+)
+def test_the_benchmarks_are_those_of_the_files(name, script, measurements):
+    show = ["--show"] if script == "benchmark_training.py" else []
+    done = subprocess.run(
+        [sys.executable, f"scripts/{script}", *show, measurements], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in section(name), f"write the output of `python scripts/{script} {' '.join(show)} {measurements}` there"
+
+
 def test_the_results_are_those_of_the_file():
     results = "scripts/recipes/multi30k.de-en/results.csv"
     done = subprocess.run(

@@ -24,7 +24,8 @@ def summarise(rows: Dict[tuple, Dict], reference: str) -> List[Dict]:
         row["processor_speedup"] = other["processor_seconds"] / row["processor_seconds"]
         row["speedup_after_encoder"] = None
         if row["encoder_seconds"] is not None and other["encoder_seconds"] is not None:
-            row["speedup_after_encoder"] = (other["seconds"] - other["encoder_seconds"]) / (row["seconds"] - row["encoder_seconds"])
+            rest = [one["seconds"] - one["encoder_seconds"] for one in (other, row)]
+            row["speedup_after_encoder"] = rest[0] / rest[1]
     return summary
 
 
@@ -54,7 +55,8 @@ def as_table(summary: List[Dict]) -> str:
     header += ["times as fast", "after the encoder"]
     rows = []
     for row in summary:
-        optional = ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("average_exit", "encoder_seconds", "speedup_after_encoder")]
+        names = ("average_exit", "encoder_seconds", "speedup_after_encoder")
+        optional = ["-" if row[name] is None else f"{row[name]:.2f}" for name in names]
         rows.append(
             [row["threads"], row["batch_size"], row["engine"], f"{row['bleu']:.2f}", optional[0], f"{row['seconds']:.2f}"]
             + [f"{row['spread']:.0%}", optional[1], f"{row['sentences_per_second']:.1f}", f"{row['tokens_per_second']:.0f}"]
@@ -74,8 +76,14 @@ def price_of_deciding(summary: List[Dict]) -> str:
         if row["steps"] is None or row["engine"].startswith(("fixed", "full", "stock")) or "@" in row["engine"]:
             continue
         unit = "block_calls" if row["batch_size"] == 1 else "block_rows"
-        same = [each for each in summary if (each["threads"], each["batch_size"]) == (row["threads"], row["batch_size"])]
-        fixed = sorted((each for each in same if each["engine"].startswith(("fixed", "full")) and "@" not in each["engine"]), key=lambda each: each[unit] / each["steps"])
+        fixed = [
+            each
+            for each in summary
+            if (each["threads"], each["batch_size"]) == (row["threads"], row["batch_size"])
+            and each["engine"].startswith(("fixed", "full"))
+            and "@" not in each["engine"]
+        ]
+        fixed.sort(key=lambda each: each[unit] / each["steps"])
         depths = [each[unit] / each["steps"] for each in fixed]
         depth = row[unit] / row["steps"]
         if len(fixed) < 2 or not depths[0] <= depth <= depths[-1]:
