@@ -1,11 +1,32 @@
 """Packaging of the project; ``scripts/setup.sh`` installs it into a virtual environment."""
 
+import platform
 from pathlib import Path
 
-from setuptools import Command, find_packages, setup
+from setuptools import Command, Extension, find_packages, setup
 from setuptools.command.build import build
 
 STARTUP = Path("depth_adaptive_fairseq/compat/startup")
+NATIVE = Path("depth_adaptive_fairseq/native")
+# The kernels are compiled once for each of these; which copy runs is decided when they are loaded.
+INSTRUCTION_SETS = {"baseline": []}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
+    INSTRUCTION_SETS["avx512"] = [f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "vnni")]
+    INSTRUCTION_SETS["avx512"] += ["-mfma", "-mprefer-vector-width=512"]
+
+
+def kernels(name, flags):
+    """The kernels for one instruction set. Without a compiler that takes the flags, PyTorch does their work."""
+    return Extension(
+        f"depth_adaptive_fairseq.native._kernels_{name}",
+        [str(NATIVE / "kernels.cpp")],
+        depends=[str(header) for header in sorted(NATIVE.glob("*.h"))],
+        extra_compile_args=["-std=c++17", "-O3", "-g0", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", *flags],
+        extra_link_args=["-fopenmp"],
+        language="c++",
+        optional=True,
+    )
 
 
 class BuildStartup(Command):
@@ -51,7 +72,8 @@ setup(
     # Naming the root makes an editable install a mere path entry. The default, a finder of
     # setuptools' own, costs every start of Python several times what our start-up code does.
     package_dir={"": "."},
-    package_data={"depth_adaptive_fairseq": ["config/*.yaml"]},
+    package_data={"depth_adaptive_fairseq": ["config/*.yaml"], "depth_adaptive_fairseq.native": ["*.h", "*.cpp"]},
+    ext_modules=[kernels(*each) for each in INSTRUCTION_SETS.items()],
     cmdclass={"build": Build, "build_startup": BuildStartup},
     install_requires=[
         "fairseq==0.12.2",

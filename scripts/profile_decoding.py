@@ -19,25 +19,28 @@ import torch
 from benchmarking.decoding_worker import Worker
 from tabulate import tabulate
 
-import depth_adaptive_fairseq.generation.beam_search as beam_search
 import depth_adaptive_fairseq.generation.generator as generator
 from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
+from depth_adaptive_fairseq.generation.best_tokens import BestTokens
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
 from depth_adaptive_fairseq.modules.inference_weights import ClassifierWeights
+from depth_adaptive_fairseq.modules.native_block import NativeBlock
 
 REST = "beam search and bookkeeping"
 # Each part and the functions that it is made of.
 PARTS = {
     "encoder": [(generator, "encode")],
+    "native blocks": [(NativeBlock, "run")],
     "embedding": [(IncrementalDecoder, "begin_step")],
     "self-attention": [(IncrementalDecoder, "_self_attention")],
     "copied states": [(IncrementalDecoder, "_project_copied_states")],
     "cross-attention": [(IncrementalDecoder, "_cross_attention")],
-    "rest of the blocks": [(IncrementalDecoder, "run_block")],
+    "rest of the blocks": [(IncrementalDecoder, "run_block"), (NativeDecoder, "run_block")],
     "classifiers": [(ClassifierWeights, "__call__")],
     "exit decisions": [],  # the policy's, wrapped when there is one
-    "packing of rows": [(BatchDecoder, "step"), (BatchDecoder, "_take_leave"), (BatchDecoder, "reorder")],
-    "best tokens": [(beam_search, "_best_tokens")],
+    "packing of rows": [(BatchDecoder, name) for name in ("step", "_take_leave", "reorder")],
+    "best tokens": [(BestTokens, "__call__")],
 }
 
 

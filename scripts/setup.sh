@@ -45,7 +45,7 @@ find_python() {
 # What the installed state depends on; the same text means that there is nothing to do.
 fingerprint() {
     echo "$root $1 torch $torch"
-    (cd "$root" && cat setup.py pyproject.toml depth_adaptive_fairseq/compat/startup/* | cksum)
+    (cd "$root" && cat setup.py pyproject.toml depth_adaptive_fairseq/compat/startup/* depth_adaptive_fairseq/native/*.{h,cpp} | cksum)
 }
 
 check_compiler() {

@@ -2,11 +2,14 @@
 
 from typing import List, NamedTuple, Optional, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from depth_adaptive_fairseq.generation.exit_policies import BlockOutput, ExitPolicy, SourceBatch
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
+from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import inference_weights
 
 
@@ -34,7 +37,7 @@ class BatchDecoder:
         source_tokens: ``(sentences, src_len)``.
         padding_idx: of the source dictionary.
         rows_per_sentence: hypotheses of each sentence in the first step.
-        quantization: of the weights, see ``inference_linear``.
+        packing: of the weights.
     """
 
     def __init__(
@@ -45,22 +48,25 @@ class BatchDecoder:
         source_tokens: Tensor,
         padding_idx: int,
         rows_per_sentence: int,
-        quantization: str = "none",
+        packing: Packing = Packing(),
     ):
         self.policy = policy
         self.rows_per_sentence = rows_per_sentence
         self._decoders: List[IncrementalDecoder] = []
         for model, encoder_out in zip(models, encoder_outs):
             padding = encoder_out["encoder_padding_mask"]
+            weights = inference_weights(model.decoder, packing, model.decoder.num_updates)
             self._decoders.append(
-                IncrementalDecoder(
+                (NativeDecoder if weights.native else IncrementalDecoder)(
                     model.decoder,
-                    inference_weights(model.decoder, quantization, model.decoder.num_updates),
+                    weights,
                     encoder_out["encoder_out"][0].transpose(0, 1),
                     padding[0] if len(padding) > 0 else None,
                     rows_per_sentence,
                 )
             )
+        # Whether the native kernels run it.
+        self.native = all(isinstance(decoder, NativeDecoder) for decoder in self._decoders)
         self.num_exits = models[0].decoder.num_exits
         # What the policy keeps of each sentence, or None.
         self._kept = policy.start(SourceBatch(source_tokens, padding_idx, encoder_outs))
@@ -85,19 +91,19 @@ class BatchDecoder:
             hidden = [decoder.run_block(exit_index, h, packed) for decoder, h in zip(self._decoders, hidden)]
             block = BlockOutput(hidden, [decoder.weights.classifiers[exit_index - 1] for decoder in self._decoders])
             leaving = exit_index == self.num_exits or leave(exit_index, rows, block)
-            staying = None
             if isinstance(leaving, Tensor):
-                staying = (~leaving).nonzero().squeeze(1)
-                if staying.numel() in (0, rows.numel()):
-                    leaving = staying.numel() == 0
+                # The only look at the device between two blocks.
+                mask = leaving.cpu().numpy()
+                if mask.all() or not mask.any():
+                    leaving = bool(mask[0])
             if leaving is False:
                 continue
             if leaving is True:
                 groups.append(self._take_leave(exit_index, block, packed))
                 break
-            leaving = leaving.nonzero().squeeze(1)
-            groups.append(self._take_leave(exit_index, block.select(leaving), rows[leaving]))
-            rows, hidden = rows[staying], [h[staying] for h in hidden]
+            leaving, staying = (torch.from_numpy(np.flatnonzero(each)).to(rows.device) for each in (mask, ~mask))
+            groups.append(self._take_leave(exit_index, block.select(leaving), rows.index_select(0, leaving)))
+            rows, hidden = rows.index_select(0, staying), [h.index_select(0, staying) for h in hidden]
         return groups
 
     def _take_leave(self, exit_index: int, leavers: BlockOutput, rows: Optional[Tensor]) -> Leavers:

@@ -5,32 +5,14 @@ moved; a sentence's rows are equal in the first step, so one of them is decoded;
 sentence, is done in NumPy on the host.
 """
 
-from dataclasses import dataclass
 from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
-
-
-@dataclass
-class SearchOptions:
-    """What fairseq's generator is told; names and meanings are fairseq's."""
-
-    beam_size: int
-    max_len: int  # of this batch
-    min_len: int
-    normalize_scores: bool
-    len_penalty: float
-    unk_penalty: float
-    temperature: float
-    bos: int
-    eos: int
-    pad: int
-    unk: int
-    suppressed: List[int]
+from depth_adaptive_fairseq.generation.best_tokens import BestTokens
+from depth_adaptive_fairseq.generation.search_options import SearchOptions
 
 
 def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, device: torch.device) -> List[List[Dict]]:
@@ -45,6 +27,7 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
     """
     beam = options.beam_size
     hypotheses = Hypotheses(sentences, options)
+    best_tokens = BestTokens(options, decoder.native)
     order = np.arange(sentences)  # which sentence is searched at which place
     tokens = np.full((sentences, 1), options.bos)  # (rows, step + 1)
     scores = np.zeros((sentences, 0), dtype=np.float32)  # cumulative, (rows, step)
@@ -52,7 +35,7 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
 
     for step in range(options.max_len + 1):
         groups = decoder.step(torch.from_numpy(tokens).to(device))
-        candidates = _candidates(groups, tokens.shape[0], scores, step, options, device)
+        candidates = _candidates(groups, best_tokens, scores, step, 1 if step == 0 else beam)
         candidate_scores, candidate_tokens, candidate_rows, row_exits = candidates  # (sentences, 2 beam), and (rows,)
         exits = np.concatenate([exits, row_exits[:, None]], axis=1)
 
@@ -80,57 +63,29 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
 
 
 def _candidates(
-    groups: List[Leavers], num_rows: int, scores: np.ndarray, step: int, options: SearchOptions, device: torch.device
+    groups: List[Leavers], best_tokens: BestTokens, scores: np.ndarray, step: int, rows_per_sentence: int
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The best 2 x beam continuations of each sentence, sorted.
+    """The best 2 x beam continuations of each sentence, sorted; equal ones by row, then by rank.
 
     Returns:
         scores, tokens and rows, each ``(sentences, 2 beam)``, and the exit of each row, ``(rows,)``.
     """
-    width = 2 * options.beam_size
+    num_rows, width = scores.shape[0], best_tokens.width
     exits = np.full(num_rows, groups[-1].exit_index)
     if groups[0].rows is None:
-        best, tokens = _best_tokens(groups[0], width, step, options)
+        best, tokens = best_tokens(groups[0].logits[0], step)
     else:
-        best = torch.empty(num_rows, width, device=device)
-        tokens = torch.empty(num_rows, width, dtype=torch.long, device=device)
+        best, tokens = np.empty((num_rows, width), dtype=np.float32), np.empty((num_rows, width), dtype=np.int64)
         for group in groups:
-            best[group.rows], tokens[group.rows] = _best_tokens(group, width, step, options)
-            exits[group.rows.cpu().numpy()] = group.exit_index
-    rows_per_sentence = 1 if step == 0 else options.beam_size
+            rows = group.rows.cpu().numpy()
+            best[rows], tokens[rows] = best_tokens(group.logits[0], step)
+            exits[rows] = group.exit_index
     if step > 0:
-        best = best + torch.from_numpy(scores[:, -1:]).to(device)
-    best, tokens = (x.view(-1, rows_per_sentence * width) for x in (best, tokens))
-    if step > 0:
-        best, places = best.topk(width, dim=1)
-        tokens = tokens.gather(1, places)
-        rows = torch.div(places, width, rounding_mode="floor").cpu().numpy()
-        rows += np.arange(0, num_rows, rows_per_sentence)[:, None]
-    else:
-        rows = np.repeat(np.arange(num_rows)[:, None], width, axis=1)
-    return best.cpu().numpy(), tokens.cpu().numpy(), rows, exits
-
-
-def _best_tokens(group: Leavers, width: int, step: int, options: SearchOptions) -> Tuple[Tensor, Tensor]:
-    """Log-probabilities and tokens of the best continuations of each row, both ``(rows, width)``, sorted."""
-    logits = group.logits[0]
-    if options.temperature != 1.0:
-        logits = logits / options.temperature
-    # One fused pass; PyTorch's logsumexp alone takes longer.
-    scores = logits.log_softmax(dim=-1, dtype=torch.float32)
-    if step >= options.max_len:  # nothing but the end is left
-        best = scores.new_full((scores.size(0), width), -torch.inf)
-        best[:, 0] = scores[:, options.eos]
-        return best, torch.full_like(best, options.eos, dtype=torch.long)
-    scores[:, options.pad] = -torch.inf
-    if options.unk_penalty != 0.0:
-        scores[:, options.unk] -= options.unk_penalty
-    if step < options.min_len:
-        scores[:, options.eos] = -torch.inf
-    if options.suppressed:
-        scores[:, options.suppressed] = -torch.inf
-    best, tokens = scores.topk(width, dim=-1)
-    return torch.nan_to_num(best, nan=-torch.inf, neginf=-torch.inf), tokens
+        best = best + scores[:, -1:]
+    best, tokens = (x.reshape(-1, rows_per_sentence * width) for x in (best, tokens))
+    places = np.argsort(-best, axis=1, kind="stable")[:, :width] if rows_per_sentence > 1 else np.arange(width)[None]
+    rows = places // width + np.arange(0, num_rows, rows_per_sentence)[:, None]
+    return np.take_along_axis(best, places, 1), np.take_along_axis(tokens, places, 1), rows, exits
 
 
 class Hypotheses:

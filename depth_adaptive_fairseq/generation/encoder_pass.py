@@ -6,18 +6,19 @@ from fairseq.models.transformer import TransformerEncoderBase
 from torch import Tensor
 
 from depth_adaptive_fairseq.modules.block_parts import attend
+from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, inference_weights
 
 
 def encode(
-    encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], quantization: str = "none", num_updates: int = 0
+    encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], packing: Packing = Packing(), num_updates: int = 0
 ) -> Dict[str, List[Tensor]]:
     """The encoder's output for a batch, in fairseq's form.
 
     An encoder of another kind, or one whose forward pass a subclass changed, runs as it is.
 
     Args:
-        quantization, num_updates: see ``inference_weights``.
+        packing, num_updates: see ``inference_weights``.
     """
     if any(
         getattr(type(encoder), name, None) is not getattr(TransformerEncoderBase, name)
@@ -31,7 +32,7 @@ def encode(
     if padding.any():
         hidden = hidden * ~padding.unsqueeze(-1)
         mask = ~padding[:, None, None, :]
-    for block in inference_weights(encoder, quantization, num_updates).blocks:
+    for block in inference_weights(encoder, packing, num_updates).blocks:
         hidden = _run_block(block, hidden, mask)
     if encoder.layer_norm is not None:
         hidden = encoder.layer_norm(hidden)

@@ -53,9 +53,9 @@ class BlockOutput:
 
     def select(self, index: Tensor) -> "BlockOutput":
         """The same for the rows that *index* picks."""
-        selected = BlockOutput([hidden[index] for hidden in self.hidden], self._classifiers)
+        selected = BlockOutput([hidden.index_select(0, index) for hidden in self.hidden], self._classifiers)
         if self._logits is not None:
-            selected._logits = [logits[index] for logits in self._logits]
+            selected._logits = [logits.index_select(0, index) for logits in self._logits]
         return selected
 
 

@@ -9,9 +9,11 @@ from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
 from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
-from depth_adaptive_fairseq.generation.beam_search import SearchOptions, beam_search
+from depth_adaptive_fairseq.generation.beam_search import beam_search
 from depth_adaptive_fairseq.generation.encoder_pass import encode
 from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy
+from depth_adaptive_fairseq.modules.inference_linear import Packing
+from depth_adaptive_fairseq.generation.search_options import SearchOptions
 
 
 class DepthAdaptiveEnsemble(EnsembleModel):
@@ -25,14 +27,14 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         models: members with equally many exits.
         policy: when a row leaves.
         padding_idx: of the source dictionary.
-        quantization: of the weights, see ``inference_linear``.
+        packing: of the weights.
     """
 
-    def __init__(self, models: list, policy: ExitPolicy, padding_idx: int, quantization: str = "none"):
+    def __init__(self, models: list, policy: ExitPolicy, padding_idx: int, packing: Packing = Packing()):
         super().__init__(models)
         self.policy = policy
         self.padding_idx = padding_idx
-        self.quantization = quantization
+        self.packing = packing
         self.beam_size = 1
         self.exits: Optional[Tensor] = None  # exit of each token so far, (rows, steps)
         self._batch: Optional[BatchDecoder] = None
@@ -47,11 +49,11 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         self._batch = BatchDecoder(
             self.models,
             self.policy,
-            [encode(model.encoder, net_input, self.quantization, model.decoder.num_updates) for model in self.models],
+            [encode(model.encoder, net_input, self.packing, model.decoder.num_updates) for model in self.models],
             net_input["src_tokens"],
             self.padding_idx,
             rows_per_sentence,
-            self.quantization,
+            self.packing,
         )
         self.exits = None
         return self._batch
@@ -118,12 +120,12 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         tgt_dict: the target dictionary.
         exit_policy: when a token leaves the decoder.
         padding_idx: of the source dictionary.
-        quantization: of the weights, see ``inference_linear``.
+        packing: of the weights.
         **options: those of fairseq's ``SequenceGenerator``.
     """
 
-    def __init__(self, models, tgt_dict, exit_policy: ExitPolicy, padding_idx: int, quantization: str = "none", **options):
-        super().__init__(DepthAdaptiveEnsemble(models, exit_policy, padding_idx, quantization), tgt_dict, **options)
+    def __init__(self, models, tgt_dict, exit_policy: ExitPolicy, padding_idx: int, packing: Packing = Packing(), **options):
+        super().__init__(DepthAdaptiveEnsemble(models, exit_policy, padding_idx, packing), tgt_dict, **options)
 
     def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
         net_input = sample["net_input"]

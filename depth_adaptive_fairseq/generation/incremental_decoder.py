@@ -65,7 +65,8 @@ class IncrementalDecoder:
             self.source_mask = ~padding_mask[:, None, None, :]
 
         self._cross_keys = [
-            None if block.cross_query is None else SourceKeys(block.cross_keys_values, block.heads) for block in weights.blocks
+            None if block.cross_keys_values is None else SourceKeys(block.cross_keys_values, block.heads)
+            for block in weights.blocks
         ]
         # --cross-self-attention: self-attention sees the encoder's output in front of the prefix.
         self._self_source_keys = [
@@ -134,7 +135,10 @@ class IncrementalDecoder:
         if self._exit_states is None:
             self._exit_states = hidden.new_empty(self._capacity, hidden.size(-1))
         self._exit_states = grown(self._exit_states, self._capacity)
-        self._exit_states[self._newest_entries(rows)] = hidden
+        if rows is None:
+            self._exit_states[self._newest_entries(None)] = hidden
+        else:
+            self._exit_states.index_copy_(0, self._newest_entries(rows), hidden)
 
     def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
         """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped.

@@ -5,13 +5,38 @@ belong to one decoding and not to the model.
 """
 
 import warnings
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from depth_adaptive_fairseq.native import kernels
+
 QUANTIZATIONS = ("none", "float16", "int8")
+KERNELS = ("auto", "native", "torch")
+
+
+class Packing(NamedTuple):
+    """How weights are kept and multiplied while decoding.
+
+    Attributes:
+        quantization: one of ``QUANTIZATIONS``.
+        kernels: one of ``KERNELS``; auto: the native ones where they can do the work.
+    """
+
+    quantization: str = "none"
+    kernels: str = "auto"
+
+    def is_native(self, like: Tensor) -> bool:
+        """Whether the native kernels multiply weights such as *like*."""
+        return (
+            self.kernels != "torch"
+            and self.quantization in ("none", "int8")
+            and like.device.type == "cpu"
+            and like.dtype == torch.float32
+            and kernels.library() is not None
+        )
 
 
 class InferenceLinear:
@@ -40,6 +65,16 @@ class _Packed(InferenceLinear):
 
     def outputs_from(self, x, first):
         return self(x)[..., first:]
+
+
+class NativeLinear(_Packed):
+    """float32 or int8 weights in the order in which the native kernels read them."""
+
+    def __init__(self, weight, bias, int8: bool):
+        self.packed = kernels.Linear(weight, bias, int8, kernels.library())
+
+    def __call__(self, x):
+        return self.packed(x)
 
 
 class Float16WeightLinear(_Packed):
@@ -90,14 +125,18 @@ class OneDnnLinear(_Packed):
 _QUANTIZED = {"float16": Float16WeightLinear, "int8": Int8Linear}
 
 
-def pack_linear(weight: Tensor, bias: Optional[Tensor], quantization: str = "none", wide: bool = False) -> InferenceLinear:
-    """The layer in the form that *quantization* (one of ``QUANTIZATIONS``) asks for.
+def pack_linear(
+    weight: Tensor, bias: Optional[Tensor], packing: Packing = Packing(), wide: bool = False
+) -> InferenceLinear:
+    """The layer in the form that *packing* asks for.
 
     Args:
         wide: it has many more outputs than inputs, like an output classifier.
     """
-    if quantization != "none":
-        return _QUANTIZED[quantization](weight.float(), None if bias is None else bias.detach().float())
+    if packing.is_native(weight):
+        return NativeLinear(weight, bias, packing.quantization == "int8")
+    if packing.quantization != "none":
+        return _QUANTIZED[packing.quantization](weight.float(), None if bias is None else bias.detach().float())
     if wide and OneDnnLinear.can_pack(weight):
         return OneDnnLinear(weight, bias)
     return InferenceLinear(weight.detach(), None if bias is None else bias.detach())

@@ -7,7 +7,8 @@ import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
-from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, pack_linear
+from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, Packing, pack_linear
+from depth_adaptive_fairseq.modules.native_block import NativeBlock
 
 
 class BlockWeights:
@@ -16,22 +17,23 @@ class BlockWeights:
     Attributes:
         qkv: queries, keys and values of self-attention, ``width -> 3 width``.
         cross_query: queries of cross-attention, or None where the block has none.
-        cross_keys_values: its keys and values, ``encoder width -> 2 width``.
+        cross_keys_values: its keys and values, ``encoder width -> 2 width``, or None.
         feed_forward: ``width -> width``.
     """
 
-    def __init__(self, layer: nn.Module, quantization: str):
+    def __init__(self, layer: nn.Module, packing: Packing):
         self.layer = layer
         self.pre_norm: bool = layer.normalize_before
         self.heads: int = layer.self_attn.num_heads
-        self.qkv, self.self_out = _self_attention(layer.self_attn, quantization)
+        self.qkv, self.self_out = _self_attention(layer.self_attn, packing)
         self.cross_query: Optional[InferenceLinear] = None
+        self.cross_keys_values: Optional[InferenceLinear] = None
         cross: Optional[MultiheadAttention] = getattr(layer, "encoder_attn", None)
         if cross is not None:
-            self.cross_query = _pack([cross.q_proj], quantization)
-            self.cross_keys_values = _pack([cross.k_proj, cross.v_proj], quantization)
-            self.cross_out = _pack([cross.out_proj], quantization)
-        self._fc1, self._fc2 = _pack([layer.fc1], quantization), _pack([layer.fc2], quantization)
+            self.cross_query = _pack([cross.q_proj], packing)
+            self.cross_keys_values = _pack([cross.k_proj, cross.v_proj], packing)
+            self.cross_out = _pack([cross.out_proj], packing)
+        self._fc1, self._fc2 = _pack([layer.fc1], packing), _pack([layer.fc2], packing)
         # Modules that do nothing at inference are not called; --retain-dropout makes them do something.
         self.dropout = _active_dropout(layer.dropout_module)
         self.activation_dropout = _active_dropout(layer.activation_dropout_module)
@@ -59,10 +61,10 @@ class BlockWeights:
 class ClassifierWeights:
     """An :class:`~depth_adaptive_fairseq.modules.exit_classifier.ExitClassifier`, packed."""
 
-    def __init__(self, classifier: nn.Module, quantization: str):
+    def __init__(self, classifier: nn.Module, packing: Packing):
         self.layer_norm = classifier.layer_norm
         self.project_out = classifier.project_out
-        self.projection = _pack([classifier.projection], quantization, wide=True)
+        self.projection = _pack([classifier.projection], packing, wide=True)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """From the raw block output, ``(rows, width)``, to logits, ``(rows, V)``."""
@@ -77,13 +79,16 @@ class InferenceWeights:
     """All blocks of an encoder or decoder, and a decoder's exit classifiers.
 
     Attributes:
+        native: whether the blocks are those of the native kernels.
         blocks: from the bottom.
         classifiers: of exit 1 .. N; the same one N times where exits share it.
     """
 
-    def __init__(self, module: nn.Module, quantization: str):
-        self.blocks = [BlockWeights(layer, quantization) for layer in module.layers]
-        packed = [ClassifierWeights(classifier, quantization) for classifier in getattr(module, "exit_classifiers", [])]
+    def __init__(self, module: nn.Module, packing: Packing):
+        self.native = all(NativeBlock.can_run(layer, packing) for layer in module.layers)
+        kind = NativeBlock if self.native else BlockWeights
+        self.blocks = [kind(layer, packing) for layer in module.layers]
+        packed = [ClassifierWeights(classifier, packing) for classifier in getattr(module, "exit_classifiers", [])]
         self.classifiers = packed * len(self.blocks) if len(packed) == 1 else packed
 
 
@@ -96,7 +101,7 @@ class _Known(NamedTuple):
 _KNOWN: "WeakKeyDictionary[nn.Module, _Known]" = WeakKeyDictionary()
 
 
-def inference_weights(module: nn.Module, quantization: str = "none", num_updates: int = 0) -> InferenceWeights:
+def inference_weights(module: nn.Module, packing: Packing = Packing(), num_updates: int = 0) -> InferenceWeights:
     """The packed weights of an encoder or decoder; packed again only when its weights have changed.
 
     Args:
@@ -105,33 +110,33 @@ def inference_weights(module: nn.Module, quantization: str = "none", num_updates
     """
     known = _KNOWN.get(module)
     parameters = list(module.parameters()) if known is None else known.parameters
-    state = _fingerprint(module, parameters, quantization, num_updates)
+    state = _fingerprint(module, parameters, packing, num_updates)
     if known is None or known.state != state:
         parameters = list(module.parameters())
-        state = _fingerprint(module, parameters, quantization, num_updates)
+        state = _fingerprint(module, parameters, packing, num_updates)
         with torch.no_grad():
-            known = _KNOWN[module] = _Known(parameters, state, InferenceWeights(module, quantization))
+            known = _KNOWN[module] = _Known(parameters, state, InferenceWeights(module, packing))
     return known.weights
 
 
-def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], quantization: str, num_updates: int) -> tuple:
+def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], packing: Packing, num_updates: int) -> tuple:
     retained = _active_dropout(module.dropout_module) is not None
-    return quantization, num_updates, retained, tuple((each.data_ptr(), each._version) for each in parameters)
+    return packing, num_updates, retained, tuple((each.data_ptr(), each._version) for each in parameters)
 
 
-def _self_attention(attention: MultiheadAttention, quantization: str) -> Tuple[InferenceLinear, InferenceLinear]:
-    together = _pack([attention.q_proj, attention.k_proj, attention.v_proj], quantization)
-    return together, _pack([attention.out_proj], quantization)
+def _self_attention(attention: MultiheadAttention, packing: Packing) -> Tuple[InferenceLinear, InferenceLinear]:
+    together = _pack([attention.q_proj, attention.k_proj, attention.v_proj], packing)
+    return together, _pack([attention.out_proj], packing)
 
 
-def _pack(layers: List[nn.Linear], quantization: str, wide: bool = False) -> InferenceLinear:
+def _pack(layers: List[nn.Linear], packing: Packing, wide: bool = False) -> InferenceLinear:
     """Several layers of the same input as one."""
     if len(layers) == 1:
-        return pack_linear(layers[0].weight, layers[0].bias, quantization, wide)
+        return pack_linear(layers[0].weight, layers[0].bias, packing, wide)
     weight = torch.cat([layer.weight for layer in layers])
     biases = [layer.bias for layer in layers]
     bias = None if biases[0] is None else torch.cat(biases)
-    return pack_linear(weight, bias, quantization, wide)
+    return pack_linear(weight, bias, packing, wide)
 
 
 def _active_dropout(module: nn.Module) -> Optional[nn.Module]:

@@ -13,7 +13,7 @@ from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES, ExitOptions, build_exit_policy
 from depth_adaptive_fairseq.generation.generator import DepthAdaptiveGenerator, describe_exits
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
-from depth_adaptive_fairseq.modules.inference_linear import QUANTIZATIONS
+from depth_adaptive_fairseq.modules.inference_linear import KERNELS, QUANTIZATIONS, Packing
 from depth_adaptive_fairseq.tasks.inference_batches import ObservedEpochIterator
 from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
 
@@ -64,6 +64,13 @@ class DepthAdaptiveTranslationConfig(TranslationConfig):
             "sums stay in float32 or int32"
         },
     )
+    decoding_kernels: ChoiceEnum(list(KERNELS)) = field(
+        default="auto",
+        metadata={
+            "help": "what runs the decoder's blocks: C++ of this plugin's (native), PyTorch's operators (torch), or the former where "
+            "they can: a CPU, float32 or int8 weights, ReLU (auto)"
+        },
+    )
     exit_log: Optional[str] = field(
         default=None,
         metadata={"help": "write each translation's exits to this file, one JSON object a line"},
@@ -110,7 +117,7 @@ class DepthAdaptiveTranslationTask(TranslationTask):
         halting = [model.decoder.halting for model in models]
         policy = build_exit_policy(ExitOptions.read(args, self.cfg), num_exits, halting)
         refuse_unsupported(args, policy.name)
-        quantization = read_quantization(args, self.cfg, models)
+        packing = read_packing(args, self.cfg, models)
         # Scoring and alignment are fairseq's own classes, which run all blocks: hence only at full depth.
         if not (getattr(args, "score_reference", False) or getattr(args, "print_alignment", None)):
             seq_gen_cls = seq_gen_cls or DepthAdaptiveGenerator
@@ -118,7 +125,7 @@ class DepthAdaptiveTranslationTask(TranslationTask):
                 extra_gen_cls_kwargs or {},
                 exit_policy=policy,
                 padding_idx=self.source_dictionary.pad(),
-                quantization=quantization,
+                packing=packing,
             )
         generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, prefix_allowed_tokens_fn)
         if not self._builds_model:  # the generator of --eval-bleu reports nothing of its own
@@ -216,30 +223,47 @@ def common_depth(models) -> int:
     return depths[0]
 
 
-def read_quantization(args, cfg, models) -> str:
-    """The value of ``--quantize``; *args*, which the hub interface fills with keyword arguments, come first.
+def read_packing(args, cfg, models) -> Packing:
+    """``--quantize`` and ``--decoding-kernels``; *args*, which the hub interface fills with keyword arguments, come first.
 
     Raises:
         DepthAdaptiveError: an unknown value, or one that the models or other options do not go with.
     """
-    given = str(getattr(args, "quantize", None) or cfg.quantize)
-    if given not in QUANTIZATIONS:
-        raise DepthAdaptiveError(f"--quantize {given} was given; choose one of {', '.join(QUANTIZATIONS)}.")
-    if given == "none":
-        return given
+    packing = Packing(
+        _choice(args, cfg, "quantize", QUANTIZATIONS), _choice(args, cfg, "decoding_kernels", KERNELS)
+    )
+    weight = next(models[0].parameters())
+    if packing.kernels == "native" and not packing.is_native(weight):
+        raise DepthAdaptiveError(
+            f"--decoding-kernels native was given with --quantize {packing.quantization} for a model in {_kind(weight)}; the kernels "
+            "take float32 models on a CPU, with --quantize none or int8, where they were compiled on installation: give "
+            "--decoding-kernels auto, or install the package again where there is a C++ compiler."
+        )
+    if packing.quantization == "none":
+        return packing
     for option in ("score_reference", "print_alignment"):
         if getattr(args, option, None):
             raise DepthAdaptiveError(
-                f"--quantize {given} was given with --{option.replace('_', '-')}, which runs fairseq's own decoder: leave one of "
-                "them out."
+                f"--quantize {packing.quantization} was given with --{option.replace('_', '-')}, which runs fairseq's own decoder: "
+                "leave one of them out."
             )
-    weight = next(models[0].parameters())
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         raise DepthAdaptiveError(
-            f"--quantize {given} was given for a model in {str(weight.dtype).removeprefix('torch.')} on {weight.device.type}; it "
-            "packs float32 weights for a CPU: leave it out, or give --cpu without --fp16 and --bf16."
+            f"--quantize {packing.quantization} was given for a model in {_kind(weight)}; it packs float32 weights for a CPU: "
+            "leave it out, or give --cpu without --fp16 and --bf16."
         )
+    return packing
+
+
+def _choice(args, cfg, option: str, choices) -> str:
+    given = str(getattr(args, option, None) or getattr(cfg, option))
+    if given not in choices:
+        raise DepthAdaptiveError(f"--{option.replace('_', '-')} {given} was given; choose one of {', '.join(choices)}.")
     return given
+
+
+def _kind(weight: torch.Tensor) -> str:
+    return f"{str(weight.dtype).removeprefix('torch.')} on {weight.device.type}"
 
 
 def refuse_unsupported(args, policy: str) -> None:

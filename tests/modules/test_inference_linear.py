@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from depth_adaptive_fairseq.modules.inference_linear import QUANTIZATIONS, OneDnnLinear, pack_linear
+from depth_adaptive_fairseq.modules.inference_linear import QUANTIZATIONS, OneDnnLinear, Packing, pack_linear
 
 # Largest error, relative to the largest product that a row of weights can make of an input.
 TOLERANCES = {"none": 1e-6, "float16": 2e-3, "int8": 3e-2}
@@ -14,16 +14,17 @@ TOLERANCES = {"none": 1e-6, "float16": 2e-3, "int8": 3e-2}
 
 @torch.no_grad()
 @pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("kernels", ["native", "torch"])
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     inputs=st.integers(1, 70), outputs=st.integers(1, 90), rows=st.integers(1, 9), bias=st.booleans(), seed=st.integers(0, 10**6)
 )
-def test_same_outputs(quantization, wide, inputs, outputs, rows, bias, seed):
+def test_same_outputs(kernels, quantization, wide, inputs, outputs, rows, bias, seed):
     torch.manual_seed(seed)
     layer = nn.Linear(inputs, outputs, bias=bias)
     x = torch.randn(rows, inputs)
-    packed = pack_linear(layer.weight, layer.bias, quantization, wide)
+    packed = pack_linear(layer.weight, layer.bias, Packing(quantization, kernels), wide)
     scale = float(x.norm(dim=1).max() * layer.weight.norm(dim=1).max()) + 1e-3
     found = packed(x)
     assert found.dtype == torch.float32
@@ -34,12 +35,13 @@ def test_same_outputs(quantization, wide, inputs, outputs, rows, bias, seed):
 
 def test_a_wide_layer_is_packed_where_pytorch_can():
     weight = torch.randn(64, 8)
-    assert isinstance(pack_linear(weight, None, "none", wide=True), OneDnnLinear) == OneDnnLinear.can_pack(weight)
-    assert not isinstance(pack_linear(weight.double(), None, "none", wide=True), OneDnnLinear)
+    assert isinstance(pack_linear(weight, None, Packing(kernels="torch"), wide=True), OneDnnLinear) == OneDnnLinear.can_pack(weight)
+    assert not isinstance(pack_linear(weight.double(), None, wide=True), OneDnnLinear)
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kernels", ["native", "torch"])
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
-def test_weights_of_zeros_stay_finite(quantization):
+def test_weights_of_zeros_stay_finite(kernels, quantization):
     x = torch.randn(3, 8)
-    assert pack_linear(torch.zeros(5, 8), torch.ones(5), quantization)(x).eq(1).all()
+    assert pack_linear(torch.zeros(5, 8), torch.ones(5), Packing(quantization, kernels))(x).eq(1).all()

@@ -6,6 +6,7 @@ import weakref
 import pytest
 import torch
 
+from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import _KNOWN, inference_weights
 from tests.small_models import small_dictionary, small_model
 
@@ -21,19 +22,19 @@ def test_packed_once():
 def test_packed_again_when_weights_change(quantization):
     decoder = small_model(DICTIONARY, 1).decoder
     x = torch.randn(2, decoder.layers[0].embed_dim)
-    before = inference_weights(decoder, quantization).blocks[0].qkv(x)
+    before = inference_weights(decoder, Packing(quantization, "torch")).blocks[0].qkv(x)
     with torch.no_grad():
         decoder.layers[0].self_attn.k_proj.weight.add_(1.0)
-    assert not torch.allclose(inference_weights(decoder, quantization).blocks[0].qkv(x), before)
+    assert not torch.allclose(inference_weights(decoder, Packing(quantization, "torch")).blocks[0].qkv(x), before)
 
 
 def test_packed_again_after_an_update_by_fairseq():
     """fairseq's Adam writes through ``.data``, which no version counter sees."""
     decoder = small_model(DICTIONARY, 1).decoder
     x = torch.randn(2, decoder.layers[0].embed_dim)
-    before = inference_weights(decoder).blocks[0].qkv(x)
+    before = inference_weights(decoder, Packing(kernels="torch")).blocks[0].qkv(x)
     decoder.layers[0].self_attn.k_proj.weight.data.add_(1.0)
-    assert not torch.allclose(inference_weights(decoder, num_updates=1).blocks[0].qkv(x), before)
+    assert not torch.allclose(inference_weights(decoder, Packing(kernels="torch"), num_updates=1).blocks[0].qkv(x), before)
 
 
 def test_packed_again_when_the_precision_changes():

@@ -1,0 +1,82 @@
+"""A decoder block whose newest tokens the native kernels run."""
+
+from typing import Optional
+
+import torch
+from fairseq.modules import MultiheadAttention
+from torch import Tensor, nn
+
+from depth_adaptive_fairseq.modules.inference_linear import NativeLinear, Packing
+from depth_adaptive_fairseq.native import kernels
+
+
+class NativeBlock:
+    """One decoder block, packed for ``kernels.block_run``.
+
+    Attributes:
+        cross_keys_values: keys and values of cross-attention, ``encoder width -> 2 width``; None where the block has none.
+        layers: what the kernels are given.
+    """
+
+    def __init__(self, layer: nn.Module, packing: Packing):
+        int8 = packing.quantization == "int8"
+
+        def pack(*linears: nn.Linear) -> NativeLinear:
+            weight = torch.cat([each.weight for each in linears])
+            biases = [each.bias for each in linears]
+            return NativeLinear(weight, None if biases[0] is None else torch.cat(biases), int8)
+
+        self.layer = layer
+        self.heads: int = layer.self_attn.num_heads
+        attention, cross = layer.self_attn, layer.encoder_attn
+        linears = {
+            "query": pack(attention.q_proj),
+            "keys_values": pack(attention.k_proj, attention.v_proj),
+            "self_out": pack(attention.out_proj),
+            "inner": pack(layer.fc1),
+            "outer": pack(layer.fc2),
+        }
+        norms = {"self": layer.self_attn_layer_norm, "final": layer.final_layer_norm}
+        self.cross_keys_values: Optional[NativeLinear] = None
+        if cross is not None:
+            linears.update(cross_query=pack(cross.q_proj), cross_out=pack(cross.out_proj))
+            norms["cross"] = layer.encoder_attn_layer_norm
+            self.cross_keys_values = pack(cross.k_proj, cross.v_proj)
+        # Addresses do not keep what they point to alive.
+        self._kept = (linears, {name: (norm.weight.detach(), norm.bias.detach()) for name, norm in norms.items()})
+        self.layers = kernels.BlockLayers(
+            pre_norm=layer.normalize_before,
+            width=attention.embed_dim,
+            heads=self.heads,
+            **{name: linear.packed.handle for name, linear in linears.items()},
+            **{f"{name}_norm_weight": norm.weight.data_ptr() for name, norm in norms.items()},
+            **{f"{name}_norm_bias": norm.bias.data_ptr() for name, norm in norms.items()},
+            **{f"{name}_norm_epsilon": norm.eps for name, norm in norms.items()},
+        )
+
+    @staticmethod
+    def can_run(layer: nn.Module, packing: Packing) -> bool:
+        """Whether *layer* is a decoder block without anything that the kernels do not know."""
+        attentions = [getattr(layer, name, None) for name in ("self_attn", "encoder_attn")]
+        dropouts = [layer.dropout_module, layer.activation_dropout_module]
+        dropouts += [attention.dropout_module for attention in attentions if attention is not None]
+        return (
+            hasattr(layer, "encoder_attn")  # an encoder's block runs whole sentences
+            and packing.is_native(layer.fc1.weight)
+            and not layer.cross_self_attention
+            and layer.activation_fn is torch.nn.functional.relu
+            and all(attention is None or _is_plain(attention) for attention in attentions)
+            and not any(each.p > 0 and (each.training or each.apply_during_inference) for each in dropouts)
+            and getattr(layer, "attn_ln", None) is None
+            and getattr(layer, "ffn_layernorm", None) is None
+            and getattr(layer, "c_attn", None) is None
+            and getattr(layer, "w_resid", None) is None
+        )
+
+    def run(self, library, state: "kernels.BlockState", hidden: Tensor) -> None:
+        """Replace *hidden*, h^{n-1} of the rows of *state*, ``(rows, width)``, by h^n."""
+        library.block_run(self.layers, state, hidden.data_ptr())
+
+
+def _is_plain(attention: MultiheadAttention) -> bool:
+    return attention.bias_k is None and not attention.add_zero_attn and attention.head_dim * attention.num_heads == attention.embed_dim

@@ -1,0 +1,118 @@
+// Linear layers whose weights lie in the order in which they are read.
+//
+// The outputs are cut into panels of two vectors. A panel's weights are stored input by input, so that a tile of rows times a
+// panel reads them once, from beginning to end, and keeps all sums in registers. At batch 1 that is what a layer costs.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "simd.h"
+
+namespace {
+
+constexpr int PANEL = 2 * LANES;
+
+enum class Then { assign, relu, add };  // what becomes of x W^T + b: stored, its positive part stored, or added
+
+inline Floats positive(Floats x) {
+    const Floats zero{};
+    return x > zero ? x : zero;
+}
+
+class Linear {
+public:
+    Linear(const float* bias, int64_t outputs, int64_t inputs)
+        : outputs(outputs), inputs(inputs), panels((outputs + PANEL - 1) / PANEL), bias(panels * PANEL, 0.0f) {
+        if (bias != nullptr) std::copy(bias, bias + outputs, this->bias.begin());
+    }
+    virtual ~Linear() = default;
+
+    // y = x W^T + b (see Then) for `rows` rows of x, (rows, inputs), and y, (rows, outputs).
+    virtual void apply(const float* x, int64_t rows, float* y, Then then) const = 0;
+
+    const int64_t outputs, inputs, panels;
+
+protected:
+    bool worth_threads(int64_t rows) const { return thread_count > 1 && rows * outputs * inputs > 100000; }
+
+    // Store a tile's row of one panel.
+    void finish(Floats first, Floats second, int64_t panel, float* row, Then then) const {
+        const float* b = bias.data() + panel * PANEL;
+        first += load<Floats>(b);
+        second += load<Floats>(b + LANES);
+        float* to = row + panel * PANEL;
+        const int64_t width = std::min<int64_t>(PANEL, outputs - panel * PANEL);
+        if (then == Then::relu) {
+            first = positive(first);
+            second = positive(second);
+        }
+        if (width == PANEL) {
+            if (then == Then::add) {
+                first += load<Floats>(to);
+                second += load<Floats>(to + LANES);
+            }
+            store(to, first);
+            store(to + LANES, second);
+            return;
+        }
+        float last[PANEL];
+        store(last, first);
+        store(last + LANES, second);
+        for (int64_t j = 0; j < width; ++j) to[j] = then == Then::add ? to[j] + last[j] : last[j];
+    }
+
+    std::vector<float> bias;  // (panels x PANEL)
+};
+
+// Weights and sums in float32.
+class FloatLinear final : public Linear {
+public:
+    FloatLinear(const float* weight, const float* bias, int64_t outputs, int64_t inputs)
+        : Linear(bias, outputs, inputs), weights(panels * inputs * PANEL, 0.0f) {
+        for (int64_t output = 0; output < outputs; ++output)
+            for (int64_t k = 0; k < inputs; ++k)
+                weights[((output / PANEL) * inputs + k) * PANEL + output % PANEL] = weight[output * inputs + k];
+    }
+
+    void apply(const float* x, int64_t rows, float* y, Then then) const override {
+#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
+        for (int64_t panel = 0; panel < panels; ++panel) {
+            int64_t row = 0;
+            for (; row + TILE_ROWS <= rows; row += TILE_ROWS) tile<TILE_ROWS>(x, row, panel, y, then);
+            rest<TILE_ROWS - 1>(rows - row, x, row, panel, y, then);
+        }
+    }
+
+private:
+    template <int ROWS>
+    void rest(int64_t left, const float* x, int64_t row, int64_t panel, float* y, Then then) const {
+        if constexpr (ROWS > 0) {
+            if (left == ROWS) return tile<ROWS>(x, row, panel, y, then);
+            rest<ROWS - 1>(left, x, row, panel, y, then);
+        }
+    }
+
+    template <int ROWS>
+    void tile(const float* x, int64_t first_row, int64_t panel, float* y, Then then) const {
+        Floats sums[ROWS][2] = {};
+        const float* w = weights.data() + panel * inputs * PANEL;
+        x += first_row * inputs;
+        for (int64_t k = 0; k < inputs; ++k, w += PANEL) {
+            const Floats w0 = load<Floats>(w), w1 = load<Floats>(w + LANES);
+#pragma GCC unroll 16
+            for (int row = 0; row < ROWS; ++row) {
+                const float value = x[row * inputs + k];
+                sums[row][0] += value * w0;
+                sums[row][1] += value * w1;
+            }
+        }
+#pragma GCC unroll 16
+        for (int row = 0; row < ROWS; ++row)
+            finish(sums[row][0], sums[row][1], panel, y + (first_row + row) * outputs, then);
+    }
+
+    std::vector<float> weights;  // (panels, inputs, PANEL)
+};
+
+}  // namespace

@@ -1,0 +1,1 @@
+"""The native kernels, in each copy that this processor can run, against PyTorch."""

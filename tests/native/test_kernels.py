@@ -1,0 +1,106 @@
+"""Linear layers and the choice of the best tokens."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from depth_adaptive_fairseq.native import kernels
+
+PROPERTIES = settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+sizes = st.integers(1, 100)
+
+
+def test_the_installation_compiled_them():
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    assert kernels.available()[0] == "baseline" and kernels.library() is not None
+
+
+@PROPERTIES
+@given(
+    rows=st.integers(1, 30), inputs=sizes, outputs=sizes, bias=st.booleans(), threads=st.integers(1, 2), seed=st.integers(0, 10**6)
+)
+def test_float32_layer(library, rows, inputs, outputs, bias, threads, seed):
+    generator = torch.Generator().manual_seed(seed)
+    weight, x = torch.randn(outputs, inputs, generator=generator), torch.randn(rows, inputs, generator=generator)
+    added = torch.randn(outputs, generator=generator) if bias else None
+    library.set_threads(threads)
+    found = kernels.Linear(weight, added, False, library)(x)
+    torch.testing.assert_close(found, torch.nn.functional.linear(x, weight, added), atol=1e-4, rtol=1e-5)
+
+
+@PROPERTIES
+@given(rows=st.integers(1, 30), inputs=sizes, outputs=sizes, bias=st.booleans(), seed=st.integers(0, 10**6))
+def test_int8_layer(library, rows, inputs, outputs, bias, seed):
+    """Against the same rounding, written out in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    weight, x = torch.randn(outputs, inputs, generator=generator), torch.randn(rows, inputs, generator=generator)
+    added = torch.randn(outputs, generator=generator) if bias else torch.zeros(outputs)
+    found = kernels.Linear(weight, added if bias else None, True, library)(x)
+
+    def rounded(values, limit):
+        scale = values.abs().amax(dim=1, keepdim=True) / limit
+        return (values / scale).round() * scale
+
+    wide = kernels.INSTRUCTION_SETS[2] in str(library) or kernels.INSTRUCTION_SETS[0] in str(library)
+    expected = rounded(x.double(), 127 if wide else 63) @ rounded(weight.double(), 127).T + added
+    # A value halfway between two steps may be rounded either way: one step of one input, and of one weight.
+    step = (x.abs().max() / (127 if wide else 63)) * weight.abs().max() + (weight.abs().max() / 127) * x.abs().max()
+    assert (found - expected).abs().max() <= 1e-4 + 0.51 * step
+    exact = (found - expected).abs() <= 1e-4 + 1e-5 * expected.abs()
+    assert exact.float().mean() > 0.9 or exact.numel() < 20
+
+
+def test_int8_layer_does_not_overflow(library):
+    """The largest sums that eight-bit numbers can make."""
+    weight, x = torch.ones(40, 1024), torch.ones(3, 1024)
+    assert torch.allclose(kernels.Linear(weight, None, True, library)(x), torch.tensor(1024.0), rtol=1e-6)
+    assert torch.allclose(kernels.Linear(-weight, None, True, library)(x), torch.tensor(-1024.0), rtol=1e-6)
+    assert torch.allclose(kernels.Linear(-weight, None, True, library)(-x), torch.tensor(1024.0), rtol=1e-6)
+
+
+def test_zeros(library):
+    layer = kernels.Linear(torch.zeros(5, 8), torch.ones(5), True, library)
+    assert layer(torch.randn(3, 8)).eq(1).all() and layer(torch.zeros(3, 8)).eq(1).all()
+
+
+def test_no_rows(library):
+    assert kernels.Linear(torch.ones(5, 8), None, False, library)(torch.empty(0, 8)).shape == (0, 5)
+
+
+@PROPERTIES
+@given(
+    rows=st.integers(1, 6), vocabulary=st.integers(12, 700), width=st.integers(1, 10), spread=st.floats(0.01, 60),
+    penalty=st.floats(0, 9), ties=st.booleans(), seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_best_tokens(library, rows, vocabulary, width, spread, penalty, ties, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = spread * torch.randn(rows, vocabulary, generator=generator)
+    if ties:
+        logits = logits.round()
+    suppressed, penalized = torch.tensor([1, vocabulary - 1]), 3
+    expected = logits.double().log_softmax(dim=-1)
+    expected[:, suppressed] = -torch.inf
+    expected[:, penalized] -= penalty
+    scores, tokens = kernels.best_tokens(library, logits.clone(), width, suppressed, penalized, penalty)
+    torch.testing.assert_close(torch.from_numpy(scores).double(), expected.topk(width).values, atol=1e-4, rtol=1e-5)
+    for row, best, found in zip(expected, scores, tokens):
+        assert len(set(found.tolist())) == width
+        torch.testing.assert_close(row[found], torch.from_numpy(best).double(), atol=1e-4, rtol=1e-5)
+
+
+def test_best_tokens_of_equals_come_by_number(library):
+    _, tokens = kernels.best_tokens(library, torch.zeros(2, 300), 8, torch.tensor([0, 2]), 5, 1.0)
+    assert tokens.tolist() == [[1, 3, 4, 6, 7, 8, 9, 10]] * 2
+
+
+def test_fewer_tokens_than_wanted(library):
+    suppressed = torch.arange(9)
+    scores, _ = kernels.best_tokens(library, torch.zeros(1, 12), 5, suppressed, 9, 0.0)
+    assert np.isfinite(scores[0, :3]).all() and (scores[0, 3:] == -np.inf).all()

@@ -1,0 +1,189 @@
+"""Blocks run by the native kernels give the states, translations and exits of those run by PyTorch, and do no more work."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
+from depth_adaptive_fairseq.modules.inference_linear import Packing
+from depth_adaptive_fairseq.modules.inference_weights import inference_weights
+from depth_adaptive_fairseq.modules.native_block import NativeBlock
+from depth_adaptive_fairseq.native import kernels as native
+from tests.generation.test_batches import assert_same_sentence
+from tests.models_for_tests import ModelOptions, make_generator, make_model, make_prefixes, make_sample, random_sources
+
+WIDE = dict(decoder_embed_dim=48, encoder_embed_dim=40, decoder_ffn_embed_dim=70, decoder_layers=4)
+MODELS = {
+    "post-norm": ModelOptions(seed=21, decoder_learned_pos=True, **WIDE),
+    "pre-norm": ModelOptions(seed=22, encoder_normalize_before=True, decoder_normalize_before=True, **WIDE),
+    "narrow": ModelOptions(seed=23, decoder_layers=4, decoder_normalize_before=True, share_exit_classifiers=True),
+    "no cross-attention": ModelOptions(seed=24, no_cross_attention=True, **WIDE),
+    "halting": ModelOptions(seed=25, decoder_normalize_before=True, halting="geometric", **WIDE),
+}
+POLICIES = {
+    "full": dict(exit_policy="full"),
+    "fixed": dict(exit_policy="fixed", exit_at=2),
+    "uniform": dict(exit_policy="uniform", exit_seed=4),
+    "confidence": dict(exit_policy="confidence", exit_thresholds="0.6,0.5,0.35"),
+    "patience": dict(exit_policy="patience", exit_patience=2),
+    "saturation": dict(exit_policy="saturation", exit_saturation=0.9),
+    "auto": dict(exit_policy="auto"),
+}
+
+
+def float32_model(name):
+    return make_model(MODELS[name], torch.float32)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), beam=st.integers(1, 3), seed=st.integers(0, 10**6))
+def test_states_while_the_beam_moves(library, name, lengths, beam, seed):
+    """Random exits, random parents in the beam, sentences that finish: state by state."""
+    model = float32_model(name)
+    inputs = make_sample(random_sources(seed, lengths), "mixed")["net_input"]
+    encoder_out = model.encoder.forward_torchscript(inputs)
+    states, padding = encoder_out["encoder_out"][0].transpose(0, 1), encoder_out["encoder_padding_mask"][0]
+    decoders = [
+        kind(model.decoder, inference_weights(model.decoder, Packing(kernels=kernels)), states, padding, 1)
+        for kind, kernels in ((IncrementalDecoder, "torch"), (NativeDecoder, "native"))
+    ]
+    generator = torch.Generator().manual_seed(seed)
+    sentences, per_sentence = len(lengths), 1
+    for step in range(7):
+        rows = torch.arange(sentences * per_sentence)
+        newest = torch.randint(4, 24, rows.shape, generator=generator)
+        exits = torch.randint(1, 5, rows.shape, generator=generator)
+        hidden = [decoder.begin_step(newest) for decoder in decoders]
+        for n in range(1, 5):
+            if len(rows) == 0:
+                break
+            packed = None if len(rows) == len(newest) else rows
+            hidden = [decoder.run_block(n, h, packed) for decoder, h in zip(decoders, hidden)]
+            torch.testing.assert_close(hidden[1], hidden[0], atol=2e-5, rtol=1e-4)
+            leaves = exits[rows] == n
+            for decoder, h in zip(decoders, hidden):
+                if leaves.any():
+                    decoder.leave(n, h[leaves], rows[leaves])
+            rows, hidden = rows[~leaves], [h[~leaves] for h in hidden]
+        kept = [s for s in range(sentences) if step == 0 or torch.rand((), generator=generator) > 0.15]
+        if not kept:
+            break
+        order = torch.tensor([s * per_sentence + int(torch.randint(per_sentence, (), generator=generator)) for s in kept for _ in range(beam)])
+        for decoder in decoders:
+            decoder.reorder(order, beam)
+        sentences, per_sentence = len(kept), beam
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("name", ["post-norm", "pre-norm", "halting"])
+def test_translations(library, name, policy):
+    models, sources = [float32_model(name)], random_sources(31, [9, 1, 4, 9, 2, 6])
+    options = dict(beam=3, max_len_b=10, min_len=2, **POLICIES[policy])
+    expected, found = (
+        make_generator(models, decoding_kernels=kernels, **options).generate(models, make_sample(sources))
+        for kernels in ("torch", "native")
+    )
+    for ours, theirs in zip(found, expected):
+        assert_same_sentence(ours, theirs, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(sampling=True, sampling_topk=3), dict(diverse_beam_groups=3), dict(unkpen=1.5, lenpen=0.3), dict(temperature=1.7)],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_the_search(library, options):
+    models, sources = [float32_model("pre-norm")], random_sources(32, [5, 3, 8])
+    options = dict(beam=3, max_len_b=8, exit_policy="uniform", **options)
+    results = []
+    for kernels in ("torch", "native"):
+        torch.manual_seed(1)
+        results.append(make_generator(models, decoding_kernels=kernels, **options).generate(models, make_sample(sources)))
+    for ours, theirs in zip(*results):
+        assert_same_sentence(theirs, ours, tolerance=1e-4)
+
+
+def test_ensemble_and_prefix(library):
+    models = [float32_model("pre-norm"), float32_model("post-norm")]
+    sources, prefixes = random_sources(33, [5, 3]), make_prefixes([[7, 9], [8]])
+    expected, found = (
+        make_generator(models, beam=2, max_len_b=8, exit_policy="uniform", decoding_kernels=kernels).generate(
+            models, make_sample(sources), prefix_tokens=prefixes
+        )
+        for kernels in ("torch", "native")
+    )
+    for ours, theirs in zip(found, expected):
+        assert_same_sentence(ours, theirs, tolerance=1e-4)
+
+
+def test_two_threads_give_what_one_gives(library):
+    models, sources = [float32_model("pre-norm")], random_sources(34, [9] * 20)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            generator = make_generator(models, beam=4, max_len_b=9, exit_policy="uniform", decoding_kernels="native")
+            results.append(generator.generate(models, make_sample(sources)))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*results):
+        assert_same_sentence(two, one, tolerance=0)
+
+
+@pytest.mark.parametrize("name", ["post-norm", "pre-norm"])
+def test_each_token_is_paid_for_up_to_its_exit(library, name, monkeypatch):
+    """With a beam of one the hypotheses show all that was computed: rows of each block, and copied states projected."""
+    work = []
+    run = NativeBlock.run
+
+    def counted(self, kernels, state, hidden):
+        run(self, kernels, state, hidden)
+        work.append((blocks.index(self), state.count, state.projected))
+
+    monkeypatch.setattr(NativeBlock, "run", counted)
+    model = float32_model(name)
+    blocks = inference_weights(model.decoder).blocks
+    generator = make_generator([model], beam=1, max_len_b=6, exit_policy="uniform", exit_seed=4)
+    found = generator.generate([model], make_sample(random_sources(61, [5] * 6)))
+    sentences = [hypotheses[0]["exits"].tolist() for hypotheses in found]
+    for number in range(4):
+        reached = [[exit_index > number for exit_index in exits] for exits in sentences]
+        assert sum(count for block, count, _ in work if block == number) == sum(map(sum, reached))
+        # Copied states are projected when a later token comes by, so those after the last one never are.
+        passed = [len(row) - row[::-1].index(True) - sum(row) if any(row) else 0 for row in reached]
+        assert sum(projected - count for block, count, projected in work if block == number) == sum(passed)
+
+
+def test_what_the_kernels_do_not_know_runs_in_pytorch(library):
+    plain = MODELS["pre-norm"]
+    for options, native in [
+        (plain, True),
+        (ModelOptions(activation_fn="gelu"), False),
+        (ModelOptions(cross_self_attention=True), False),
+    ]:
+        assert inference_weights(make_model(options, torch.float32).decoder).native is native
+    assert not inference_weights(make_model(plain).decoder).native  # float64
+    retained = make_model(plain, torch.float32)
+    for module in (retained.decoder.dropout_module, retained.decoder.layers[0].dropout_module):
+        module.p, module.apply_during_inference = 0.1, True
+    assert not inference_weights(retained.decoder).native
+
+
+def test_asked_for_in_vain(monkeypatch):
+    model = make_model(MODELS["pre-norm"])
+    with pytest.raises(DepthAdaptiveError, match="--decoding-kernels native was given with --quantize none for a model in float64 on cpu"):
+        make_generator([model], decoding_kernels="native", exit_policy="full")
+    with pytest.raises(DepthAdaptiveError, match="--decoding-kernels cuda was given; choose one of auto, native, torch"):
+        make_generator([model], decoding_kernels="cuda", exit_policy="full")
+
+
+def test_without_a_library_pytorch_decodes(monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: None)
+    model = float32_model("pre-norm")
+    assert not inference_weights(model.decoder).native
+    assert isinstance(make_generator([model], beam=2, max_len_b=4).generate([model], make_sample([[5, 2]]))[0][0]["exits"], torch.Tensor)
