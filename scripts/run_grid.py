@@ -5,33 +5,53 @@
 
 Run it again at any time: it goes on where it stopped, and what the recipe's trainings.csv and results.csv hold already is
 not done again, even where the checkpoints are gone (unless a later training starts from one of them). To add points, add
-them to grid.yaml. write_results.py turns the CSVs into RESULTS.md.
+them to grid.yaml. Where options of a training or of decoding are changed, the rows that they made untrue are taken out and
+measured again. write_results.py turns the CSVs into RESULTS.md.
 """
 
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 from evaluation.results import read_results
+from experiments.exit_positions import add_positions, read_exit_log, read_positions, summarise
 from experiments.grid import Grid, GridError, Training, load_grid
-from experiments.trainings import finished_checkpoint, read_trainings, record_training, train
+from experiments.stale_rows import bring_up_to_date
+from experiments.trainings import finished_checkpoint, is_decoded_alike, is_trained, read_trainings, train
 
 SCRIPTS = Path(__file__).resolve().parent
 
 
+def _without_rows(training: Training, recipe: Path, policies: Sequence[str], measured: set) -> List[str]:
+    """Those of *policies* that are not among *measured*; all of them if the options of today are not those of the CSVs."""
+    known = read_trainings(recipe / "trainings.csv").get(training.name)
+    if not is_trained(known, training) or not is_decoded_alike(known, training):
+        return list(policies)
+    return [policy for policy in policies if policy not in measured]
+
+
 def missing_policies(training: Training, subset: str, recipe: Path) -> List[str]:
     """Policies of *training* that the recipe's CSVs do not hold for its options of today."""
-    known = read_trainings(recipe / "trainings.csv").get(training.name)
-    if known is None or known["fingerprint"] != training.fingerprint:
-        return list(training.policies)
-    rows = {(row["model"], row["subset"], row["policy"]) for row in read_results(recipe / "results.csv")}
-    return [policy for policy in training.policies if (training.name, subset, policy) not in rows]
+    rows = read_results(recipe / "results.csv")
+    measured = {row["policy"] for row in rows if (row["model"], row["subset"]) == (training.name, subset)}
+    return _without_rows(training, recipe, training.policies, measured)
+
+
+def missing_positions(training: Training, subset: str, recipe: Path) -> List[str]:
+    """The same for ``exit_positions.csv`` and the policies whose exits by position are to be kept."""
+    rows = read_positions(recipe / "exit_positions.csv")
+    measured = {row["policy"] for row in rows if (row["training"], row["subset"]) == (training.name, subset)}
+    return _without_rows(training, recipe, training.exit_positions, measured)
 
 
 def is_measured(training: Training, recipe: Path) -> bool:
-    return not any(missing_policies(training, subset, recipe) for subset in training.subsets)
+    """Whether the recipe's CSVs hold all that the grid asks of *training*."""
+    return not any(
+        missing_policies(training, subset, recipe) or missing_positions(training, subset, recipe) for subset in training.subsets
+    )
 
 
 def to_train(grid: Grid, recipe: Path, out: Path) -> List[Training]:
@@ -51,7 +71,20 @@ def to_train(grid: Grid, recipe: Path, out: Path) -> List[Training]:
     return list(needed.values())
 
 
-def evaluate(training: Training, grid: Grid, data: Path, recipe: Path, checkpoint: Path) -> None:
+def decode(training: Training, data: Path, checkpoint: Path, subset: str, policies: Sequence[str], *more: str) -> None:
+    """Run evaluate_policies.py, with its options *more*.
+
+    Raises:
+        GridError: it failed.
+    """
+    command = [sys.executable, str(SCRIPTS / "evaluate_policies.py"), str(data), "--path", str(checkpoint)]
+    command += ["--task", training.options["task"], "--gen-subset", subset, "--model-name", training.name]
+    command += [*training.decoding_arguments(), *more, "--policies", *policies]
+    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
+        raise GridError(f"decoding '{training.name}' failed: {' '.join(command)}")
+
+
+def evaluate(training: Training, data: Path, recipe: Path, checkpoint: Path) -> None:
     """Decode with each policy that is missing.
 
     Raises:
@@ -59,14 +92,15 @@ def evaluate(training: Training, grid: Grid, data: Path, recipe: Path, checkpoin
     """
     for subset in training.subsets:
         policies = missing_policies(training, subset, recipe)
-        if not policies:
-            continue
-        decoding = [word for name, value in grid.decoding.items() for word in (f"--{name}", str(value))]
-        command = [sys.executable, str(SCRIPTS / "evaluate_policies.py"), str(data), "--path", str(checkpoint)]
-        command += ["--task", training.options["task"], "--gen-subset", subset, "--model-name", training.name, *decoding]
-        command += ["--results", str(recipe / "results.csv"), "--policies", *policies]
-        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
-            raise GridError(f"decoding '{training.name}' failed: {' '.join(command)}")
+        if policies:
+            decode(training, data, checkpoint, subset, policies, "--results", str(recipe / "results.csv"))
+        for policy in missing_positions(training, subset, recipe):
+            # Decoded by itself and its results thrown away: a policy that results.csv holds already would be passed over.
+            with tempfile.TemporaryDirectory() as folder:
+                decode(training, data, checkpoint, subset, [policy], "--results", f"{folder}/results.csv", "--exit-logs", folder)
+                (log,) = Path(folder).glob("*.jsonl")
+                summary = summarise(read_exit_log(log))
+            add_positions(recipe / "exit_positions.csv", training.name, subset, policy, summary)
 
 
 def main() -> None:
@@ -87,17 +121,21 @@ def main() -> None:
     for number, training in enumerate(grid.trainings, start=1):
         if training in pending:
             print(f"[{number}/{len(grid.trainings)}] training {training.name}", flush=True)
-            record_training(recipe / "trainings.csv", train(training, arguments.data, out))
+            train(training, arguments.data, out)
+        if is_measured(training, recipe):
+            continue
+        checkpoint = finished_checkpoint(training, out)
+        bring_up_to_date(training, recipe, checkpoint)
         if not is_measured(training, recipe):
             print(f"[{number}/{len(grid.trainings)}] decoding {training.name}", flush=True)
-            evaluate(training, grid, arguments.data, recipe, finished_checkpoint(training, out))
+            evaluate(training, arguments.data, recipe, checkpoint)
     print(f"complete: {recipe}/results.csv")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (GridError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError) as error:  # GridError among them
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("run_grid: interrupted; the same command goes on from here.")

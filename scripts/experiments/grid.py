@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import yaml
 
 SUBSETS = ("valid", "test")
-ENTRY_KEYS = {"name", "table", "from", "for", "options", "subsets", "policies"}
+ENTRY_KEYS = {"name", "table", "from", "for", "options", "subsets", "policies", "exit-positions"}
 GRID_KEYS = {"description", "options", "decoding", "trainings"}
 
 
@@ -29,6 +29,8 @@ class Training:
         policies: as evaluate_policies.py takes them.
         subsets: validation, test or both.
         varied: the values that ``for`` gave this entry, by option.
+        decoding: options of fairseq-generate, the same for the whole grid.
+        exit_positions: those of the policies whose exits by position are kept (see exit_positions.py).
     """
 
     name: str
@@ -38,6 +40,8 @@ class Training:
     policies: Sequence[str]
     subsets: Sequence[str]
     varied: Dict[str, Any] = field(default_factory=dict)
+    decoding: Dict[str, Any] = field(default_factory=dict)
+    exit_positions: Sequence[str] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -48,20 +52,18 @@ class Training:
 
     def arguments(self) -> List[str]:
         """The options as fairseq-train's command line has them."""
-        words = []
-        for name, value in self.options.items():
-            if value is False:
-                continue
-            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        return words
+        return _words(self.options)
+
+    def decoding_arguments(self) -> List[str]:
+        """The options of decoding as fairseq-generate's command line has them, in an order of their own: they are compared."""
+        return _words(dict(sorted(self.decoding.items())))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a ``grid.yaml`` says: trainings in their order, and options of decoding."""
+    """What a ``grid.yaml`` says: trainings in their order."""
 
     description: str
-    decoding: Dict[str, Any]
     trainings: Sequence[Training]
 
 
@@ -77,14 +79,23 @@ def load_grid(path: Path) -> Grid:
     trainings: Dict[str, Training] = {}
     for entry in given["trainings"]:
         _check_keys(entry, ENTRY_KEYS, required={"name", "table", "policies"}, where=f"training {entry.get('name')} of {path}")
-        for training in _expand(entry, given["options"], trainings):
+        for training in _expand(entry, given, trainings):
             if training.name in trainings:
                 raise GridError(f"two trainings of {path} are named '{training.name}'; give each a name of its own")
             trainings[training.name] = training
-    return Grid(given["description"].strip(), given["decoding"], list(trainings.values()))
+    return Grid(given["description"].strip(), list(trainings.values()))
 
 
-def _expand(entry: Dict[str, Any], shared: Dict[str, Any], known: Dict[str, Training]) -> List[Training]:
+def _words(options: Dict[str, Any]) -> List[str]:
+    words: List[str] = []
+    for name, value in options.items():
+        if value is False:
+            continue
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return words
+
+
+def _expand(entry: Dict[str, Any], given: Dict[str, Any], known: Dict[str, Training]) -> List[Training]:
     """The trainings of one entry: one, or one for each value of ``for``."""
     start = entry.get("from")
     if start is not None and start not in known:
@@ -92,6 +103,9 @@ def _expand(entry: Dict[str, Any], shared: Dict[str, Any], known: Dict[str, Trai
     subsets = entry.get("subsets", SUBSETS)
     if set(subsets) - set(SUBSETS):
         raise GridError(f"'{entry['name']}' has the subsets {list(subsets)}; allowed are {', '.join(SUBSETS)}")
+    exit_positions = entry.get("exit-positions", [])
+    if set(exit_positions) - set(entry["policies"]):
+        raise GridError(f"'{entry['name']}' keeps exits of {list(exit_positions)}; its policies are {', '.join(entry['policies'])}")
     if len(entry.get("for", {})) > 1:
         raise GridError(f"'{entry['name']}' varies {list(entry['for'])}; `for` takes one option")
     variations = [{option: value} for option, values in entry.get("for", {}).items() for value in values] or [{}]
@@ -99,11 +113,13 @@ def _expand(entry: Dict[str, Any], shared: Dict[str, Any], known: Dict[str, Trai
         Training(
             name=entry["name"].format(*varied.values()),
             table=entry["table"],
-            options={**shared, **entry.get("options", {}), **varied},
+            options={**given["options"], **entry.get("options", {}), **varied},
             start=known[start] if start else None,
             policies=list(entry["policies"]),
             subsets=list(subsets),
             varied=varied,
+            decoding=given["decoding"],
+            exit_positions=list(exit_positions),
         )
         for varied in variations
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.results import read_results
 
 from .grid import Grid, Training, load_grid
-from .trainings import read_trainings
+from .trainings import is_decoded_alike, is_trained, read_trainings
 
 METHODS = {("sequence", "likelihood"): "Seq-LL", ("sequence", "correctness"): "Seq-C"}
 METHODS.update({("multinomial", "likelihood"): "Tok-LL multinomial", ("multinomial", "correctness"): "Tok-C multinomial"})
@@ -34,12 +34,13 @@ class Measurements:
 
     def __init__(self, recipe: Path):
         self.grid: Grid = load_grid(recipe / "grid.yaml")
-        wanted = {training.name: training.fingerprint for training in self.grid.trainings}
+        wanted = {training.name: training for training in self.grid.trainings}
         rows = read_trainings(recipe / "trainings.csv")
-        self.trainings = {name: row for name, row in rows.items() if wanted.get(name) == row["fingerprint"]}
+        self.trainings = {name: row for name, row in rows.items() if name in wanted and is_trained(row, wanted[name])}
+        decoded = {name for name, row in self.trainings.items() if is_decoded_alike(row, wanted[name])}
         self._points: Dict[Tuple[str, str, str], Point] = {}
         for row in read_results(recipe / "results.csv"):
-            if row["model"] in self.trainings:
+            if row["model"] in decoded:
                 point = Point(float(row["bleu"]), float(row["average_exit"]), float(row["flops_per_token"]))
                 self._points[row["model"], row["subset"], row["policy"]] = point
 

@@ -1,17 +1,29 @@
 """Running one training of a grid, and the CSV that remembers it."""
 
 import csv
-import os
-import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from .grid import GridError, Training
+from shared.whole_files import new_file
 
-COLUMNS = ("name", "fingerprint", "updates", "seed", "parameters", "seconds", "valid_nll", "oracle_exit", "predicted_exit", "exit_agreement")
+from .grid import GridError, Training
+from .training_log import LOG, read_log, start_line
+
+COLUMNS = (
+    "name",
+    "fingerprint",
+    "updates",
+    "seed",
+    "parameters",
+    "seconds",
+    "valid_nll",
+    "oracle_exit",
+    "predicted_exit",
+    "exit_agreement",
+    "decoding",
+)
 CHECKPOINT = "checkpoint_last.pt"
 
 
@@ -26,12 +38,35 @@ def read_trainings(path: Path) -> Dict[str, Dict[str, str]]:
 def record_training(path: Path, row: Dict[str, object]) -> None:
     """Add *row* or replace the one of its name; the file is renamed into place."""
     rows: List[Dict[str, object]] = [*{**read_trainings(path), row["name"]: row}.values()]
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path, newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
+
+
+def row_of(training: Training, folder: Path) -> Dict[str, object]:
+    """The row of a training that has ended, from its log in *folder*.
+
+    Raises:
+        GridError: the log says nothing.
+    """
+    given = {"name": training.name, "fingerprint": training.fingerprint, "seed": training.options["seed"]}
+    return {**given, **read_log(training, folder), "decoding": decoding_of(training)}
+
+
+def decoding_of(training: Training) -> str:
+    """What the column ``decoding`` holds: the options that the training's rows of results were decoded with."""
+    return " ".join(training.decoding_arguments())
+
+
+def is_trained(row: Optional[Dict[str, str]], training: Training) -> bool:
+    """Whether *row* is that of a training with the options of today."""
+    return row is not None and row["fingerprint"] == training.fingerprint
+
+
+def is_decoded_alike(row: Dict[str, str], training: Training) -> bool:
+    """Whether the results that go with *row* were decoded with the options of today; a row that does not say so counts."""
+    return row.get("decoding") in (None, "", decoding_of(training))
 
 
 def finished_checkpoint(training: Training, out: Path) -> Optional[Path]:
@@ -43,8 +78,8 @@ def finished_checkpoint(training: Training, out: Path) -> Optional[Path]:
     return None
 
 
-def train(training: Training, data: Path, out: Path) -> Dict[str, object]:
-    """Train, going on from what an interrupted run of the same options left; returns the row for the CSV.
+def train(training: Training, data: Path, out: Path) -> None:
+    """Train, going on from what an interrupted run of the same options left.
 
     Raises:
         GridError: fairseq-train failed; its last lines are in the message.
@@ -56,37 +91,38 @@ def train(training: Training, data: Path, out: Path) -> Dict[str, object]:
     folder.mkdir(parents=True, exist_ok=True)
     begun.write_text(training.fingerprint + "\n")
 
+    if not _reached_its_end(training, folder / CHECKPOINT):
+        _run(training, data, out)
+    (folder / "trained").write_text(training.fingerprint + "\n")
+
+
+def _reached_its_end(training: Training, checkpoint: Path) -> bool:
+    """Whether the last checkpoint has all updates: fairseq-train would make one more before it looks at their number.
+
+    Raises:
+        GridError: the checkpoint cannot be read.
+    """
+    if "max-update" not in training.options or not checkpoint.exists():
+        return False
+    import torch  # here, because a grid that is complete can say so without waiting for it
+
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except Exception as error:  # torch and pickle raise whatever a damaged file leads them to
+        raise GridError(f"{checkpoint} cannot be read ({error}): delete it to train '{training.name}' again") from error
+    return state["optimizer_history"][-1]["num_updates"] >= int(training.options["max-update"])
+
+
+def _run(training: Training, data: Path, out: Path) -> None:
+    folder = out / training.name
     command = ["fairseq-train", str(data), "--save-dir", str(folder), *training.arguments()]
     if training.start is not None:
         command += ["--finetune-from-model", str(out / training.start.name / CHECKPOINT)]
-    log = folder / "train.log"
-    started = time.monotonic()
+    log = folder / LOG
     with log.open("a", encoding="utf-8") as file:
+        file.write(start_line())
+        file.flush()  # before what fairseq-train writes to the same file
         status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
-    seconds = time.monotonic() - started
-    text = log.read_text(encoding="utf-8")
     if status != 0:
-        raise GridError(f"training '{training.name}' failed; {log} ends with: {text.strip().splitlines()[-1]}")
-    (folder / "trained").write_text(training.fingerprint + "\n")
-    return _row(training, text, seconds)
-
-
-def _row(training: Training, log: str, seconds: float) -> Dict[str, object]:
-    """What the log says of the last validation."""
-    validation = [line for line in log.splitlines() if "valid on 'valid' subset" in line][-1]
-
-    def logged(name: str) -> str:
-        match = re.search(rf"\| {name} (\S+)", validation)
-        return match.group(1) if match else ""
-
-    parameters = re.search(r"num\. shared model params: ([\d,]+)", log)
-    return {
-        "name": training.name,
-        "fingerprint": training.fingerprint,
-        "updates": logged("num_updates"),
-        "seed": training.options["seed"],
-        "parameters": parameters.group(1).replace(",", "") if parameters else "",
-        "seconds": round(seconds),
-        "valid_nll": logged("nll_loss"),
-        **{name: logged(name) for name in ("oracle_exit", "predicted_exit", "exit_agreement")},
-    }
+        last = log.read_text(encoding="utf-8").strip().splitlines()[-1]
+        raise GridError(f"training '{training.name}' failed; {log} ends with: {last}")

@@ -1,19 +1,34 @@
-"""The grid of trainings: reading it, and never doing again what the CSVs hold."""
+"""The grid of trainings: reading it, never doing again what the CSVs hold, and never taking old numbers for new ones."""
 
+import csv
+import hashlib
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from evaluation.results import COLUMNS, add_result  # noqa: E402
+from evaluation.results import COLUMNS, add_result, read_results  # noqa: E402
+from experiments import trainings as experiment_trainings  # noqa: E402
+from experiments.exit_positions import add_positions, read_exit_log, read_positions, summarise  # noqa: E402
 from experiments.findings import answer_findings  # noqa: E402
 from experiments.grid import GridError, load_grid  # noqa: E402
 from experiments.measurements import Measurements  # noqa: E402
-from experiments.trainings import CHECKPOINT, finished_checkpoint, record_training  # noqa: E402
-from run_grid import is_measured, missing_policies, to_train  # noqa: E402
+from experiments.stale_rows import bring_up_to_date  # noqa: E402
+from experiments.training_log import seconds_of_runs  # noqa: E402
+from experiments.trainings import (  # noqa: E402
+    CHECKPOINT,
+    decoding_of,
+    finished_checkpoint,
+    read_trainings,
+    record_training,
+    train,
+)
+from run_grid import is_measured, missing_policies, missing_positions, to_train  # noqa: E402
 from write_results import write  # noqa: E402
 
 RECIPES = sorted(path.parent for path in (SCRIPTS / "recipes").glob("*/grid.yaml"))
@@ -24,6 +39,11 @@ decoding: {beam: 2}
 trainings:
   - {name: first, table: regimes, policies: [full, "fixed:1"]}
   - {name: "second-{}", table: halting, from: first, for: {lr: [2, 3]}, options: {seed: 4}, subsets: [test], policies: [full]}
+"""
+LOG = """2026-01-01 10:00:00 | INFO | run_grid | start
+2026-01-01 10:00:06 | INFO | fairseq_cli.train | {'_name': None}
+2026-01-01 10:00:06 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. trained: 1,234)
+2026-01-01 10:01:40 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 4 | nll_loss 3.5 | num_updates 200 | oracle_exit 1.5
 """
 
 
@@ -37,7 +57,8 @@ def recipe(tmp_path):
 
 def measure(recipe, training):
     """Write down what a run of *training* would."""
-    record_training(recipe / "trainings.csv", {"name": training.name, "fingerprint": training.fingerprint})
+    row = {"name": training.name, "fingerprint": training.fingerprint, "decoding": decoding_of(training)}
+    record_training(recipe / "trainings.csv", row)
     for subset in training.subsets:
         for policy in training.policies:
             row = dict.fromkeys(COLUMNS, 1)
@@ -65,6 +86,7 @@ def test_for_gives_a_training_for_each_value(recipe):
         ("[test]", "[train]", r"allowed are valid, test"),
         ("for: {lr: [2, 3]}", "for: {lr: [2], seed: [1]}", "takes one option"),
         ("decoding: {beam: 2}", "", "lacks decoding"),
+        ('policies: [full, "fixed:1"]', "policies: [full], exit-positions: [uniform]", "its policies are full"),
     ],
 )
 def test_a_faulty_grid_is_refused(recipe, old, new, message):
@@ -112,6 +134,175 @@ def test_an_added_policy_is_all_that_is_decoded(recipe):
         measure(recipe, training)
     (recipe / "grid.yaml").write_text(GRID.replace('"fixed:1"', '"fixed:1", "fixed:2"'))
     assert missing_policies(load_grid(recipe / "grid.yaml").trainings[0], "valid", recipe) == ["fixed:2"]
+
+
+def finish(training, out, content=b"weights"):
+    """Leave what a training that ended does; returns its checkpoint."""
+    folder = out / training.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CHECKPOINT).write_bytes(content)
+    for marker in ("begun", "trained"):
+        (folder / marker).write_text(training.fingerprint + "\n")
+    (folder / "train.log").write_text(LOG)
+    return folder / CHECKPOINT
+
+
+def policies_of(recipe, training):
+    return [row["policy"] for row in read_results(recipe / "results.csv") if row["model"] == training.name]
+
+
+def test_results_of_changed_options_are_not_taken_for_new_ones(recipe, tmp_path):
+    for training in load_grid(recipe / "grid.yaml").trainings:
+        measure(recipe, training)
+    add_positions(recipe / "exit_positions.csv", "second-2", "test", "full", [{"by": "exit", "value": 1}])
+    (recipe / "grid.yaml").write_text(GRID.replace("seed: 4", "seed: 5"))
+    first, second, third = load_grid(recipe / "grid.yaml").trainings
+    bring_up_to_date(second, recipe, finish(second, tmp_path))
+    assert policies_of(recipe, second) == [] and missing_policies(second, "test", recipe) == ["full"]
+    assert read_positions(recipe / "exit_positions.csv") == []
+    assert len(policies_of(recipe, first)) == 4 and policies_of(recipe, third) == ["full"]
+    assert read_trainings(recipe / "trainings.csv")["second-2"]["fingerprint"] == second.fingerprint
+
+
+def test_results_survive_another_training_with_the_same_options(recipe, tmp_path):
+    first = load_grid(recipe / "grid.yaml").trainings[0]
+    measure(recipe, first)
+    before = (recipe / "trainings.csv").read_text()
+    bring_up_to_date(first, recipe, finish(first, tmp_path))  # trained for another's sake
+    assert is_measured(first, recipe) and (recipe / "trainings.csv").read_text() == before
+
+
+def test_changed_options_of_decoding_are_noticed(recipe, tmp_path):
+    first, *others = load_grid(recipe / "grid.yaml").trainings
+    for training in (first, *others):
+        measure(recipe, training)
+    assert Measurements(recipe).point("first", "valid", "full") is not None
+    (recipe / "grid.yaml").write_text(GRID.replace("{beam: 2}", "{beam: 2, max-len-a: 1.5}"))
+    first = load_grid(recipe / "grid.yaml").trainings[0]
+    assert missing_policies(first, "valid", recipe) == ["full", "fixed:1"]
+    assert Measurements(recipe).point("first", "valid", "full") is None
+    bring_up_to_date(first, recipe, finish(first, tmp_path))
+    assert policies_of(recipe, first) == [] and len(policies_of(recipe, others[0])) == 1
+    assert read_trainings(recipe / "trainings.csv")["first"]["decoding"] == "--beam 2 --max-len-a 1.5"
+
+
+def test_a_row_without_its_decoding_counts_for_the_grid_of_today(recipe):
+    first = load_grid(recipe / "grid.yaml").trainings[0]
+    measure(recipe, first)
+    with (recipe / "trainings.csv").open("w") as file:  # as it was before there was such a column
+        writer = csv.DictWriter(file, ["name", "fingerprint"])
+        writer.writeheader()
+        writer.writerow({"name": first.name, "fingerprint": first.fingerprint})
+    assert is_measured(first, recipe)
+    assert Measurements(recipe).point("first", "valid", "full") is not None
+
+
+def test_a_lost_row_is_read_from_the_log_and_its_results_are_kept(recipe, tmp_path):
+    training = load_grid(recipe / "grid.yaml").trainings[1]
+    checkpoint = finish(training, tmp_path)
+    row = {**dict.fromkeys(COLUMNS, 1), "model": training.name, "subset": "test", "beam": 2}
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]
+    add_result(recipe / "results.csv", {**row, "policy": "full", "checkpoint_sha256": digest})
+    add_result(recipe / "results.csv", {**row, "policy": "uniform"})  # from another checkpoint
+    assert not is_measured(training, recipe)
+    bring_up_to_date(training, recipe, checkpoint)
+    assert is_measured(training, recipe) and policies_of(recipe, training) == ["full"]
+    recorded = read_trainings(recipe / "trainings.csv")[training.name]
+    assert recorded["updates"] == "200" and recorded["parameters"] == "1234" and recorded["oracle_exit"] == "1.5"
+    assert recorded["seconds"] == "100" and recorded["seed"] == "4" and recorded["exit_agreement"] == ""
+
+
+def test_a_lost_row_without_a_log_is_explained(recipe, tmp_path):
+    training = load_grid(recipe / "grid.yaml").trainings[0]
+    checkpoint = finish(training, tmp_path)
+    (tmp_path / "first" / "train.log").unlink()
+    with pytest.raises(GridError, match="has no validation, .* delete .*first to train it again"):
+        bring_up_to_date(training, recipe, checkpoint)
+
+
+def test_seconds_are_those_of_all_runs():
+    killed = "2026-01-01 09:00:00 | INFO | fairseq_cli.train | {'_name': None}\n2026-01-01 09:00:30 | INFO | train | x\nno time\n"
+    older = "2026-01-01 10:30:00 | INFO | fairseq_cli.train | {'_name': None}\n2026-01-01 10:30:07 | INFO | train | x\n"
+    assert seconds_of_runs(LOG) == 100
+    assert seconds_of_runs(killed + LOG + older) == 30 + 100 + 7
+    assert seconds_of_runs("") == 0
+
+
+@pytest.fixture
+def fairseq_train(monkeypatch):
+    """Stands in for the command: it logs, and leaves a checkpoint of *updates* updates; `calls` counts."""
+
+    class Stub:
+        updates, calls, returncode = 200, 0, 0
+
+        def run(self, command, stdout, stderr):
+            self.calls += 1
+            stdout.write(LOG.split("\n", 1)[1])
+            stdout.flush()
+            checkpoint = Path(command[command.index("--save-dir") + 1]) / CHECKPOINT
+            torch.save({"optimizer_history": [{"num_updates": self.updates}]}, checkpoint)
+            return subprocess.CompletedProcess(command, self.returncode)
+
+    stub = Stub()
+    monkeypatch.setattr(experiment_trainings.subprocess, "run", stub.run)
+    return stub
+
+
+def test_a_training_that_has_all_updates_is_not_given_one_more(recipe, tmp_path, fairseq_train):
+    (recipe / "grid.yaml").write_text(GRID.replace("lr: 1,", "lr: 1, max-update: 200,"))
+    training = load_grid(recipe / "grid.yaml").trainings[0]
+    fairseq_train.updates, fairseq_train.returncode = 150, 1
+    with pytest.raises(GridError, match="'first' failed"):
+        train(training, tmp_path, tmp_path)
+    assert finished_checkpoint(training, tmp_path) is None
+    fairseq_train.updates, fairseq_train.returncode = 200, 0
+    train(training, tmp_path, tmp_path)
+    assert fairseq_train.calls == 2
+    (tmp_path / "first" / "trained").unlink()  # as if killed just before the end
+    train(training, tmp_path, tmp_path)
+    assert fairseq_train.calls == 2 and finished_checkpoint(training, tmp_path) is not None
+    bring_up_to_date(training, recipe, finished_checkpoint(training, tmp_path))
+    row = read_trainings(recipe / "trainings.csv")["first"]
+    assert row["updates"] == "200"
+    (tmp_path / "first" / CHECKPOINT).write_bytes(b"half of one")
+    with pytest.raises(GridError, match="cannot be read .* delete it"):
+        train(training, tmp_path, tmp_path)
+
+
+def test_other_options_start_from_nothing(recipe, tmp_path, fairseq_train):
+    training = load_grid(recipe / "grid.yaml").trainings[0]
+    train(training, tmp_path, tmp_path)
+    (tmp_path / "first" / "left over").touch()
+    (recipe / "grid.yaml").write_text(GRID.replace("lr: 1,", "lr: 7,"))
+    train(load_grid(recipe / "grid.yaml").trainings[0], tmp_path, tmp_path)
+    assert fairseq_train.calls == 2 and not (tmp_path / "first" / "left over").exists()
+
+
+def test_exits_by_position_are_part_of_what_is_measured(recipe, tmp_path):
+    (recipe / "grid.yaml").write_text(GRID.replace("first, table", "first, exit-positions: [full], table"))
+    training = load_grid(recipe / "grid.yaml").trainings[0]
+    measure(recipe, training)
+    assert missing_policies(training, "test", recipe) == [] and missing_positions(training, "test", recipe) == ["full"]
+    log = tmp_path / "exits.jsonl"
+    log.write_text('{"id": 0, "exits": [6, 6, 1], "scores": [-2, -1, 0]}\n{"id": 1, "exits": [4], "scores": [0]}\n')
+    summary = summarise(read_exit_log(log))
+    for subset in training.subsets:
+        add_positions(recipe / "exit_positions.csv", "first", subset, "full", summary)
+        add_positions(recipe / "exit_positions.csv", "first", subset, "full", summary)
+    assert is_measured(training, recipe)
+    rows = [row for row in read_positions(recipe / "exit_positions.csv") if row["subset"] == "test"]
+    read = [(row["by"], row["value"], row["tokens"], row["mean_exit"], row["mean_probability"]) for row in rows]
+    assert read == [
+        ("tenth", "1", "2", "5.0", "0.5677"),  # the first of three and the only one of one
+        ("tenth", "4", "1", "6.0", "0.3679"),
+        ("tenth", "7", "1", "1.0", "1.0"),
+        ("exit", "1", "1", "1.0", "1.0"),
+        ("exit", "4", "1", "4.0", "1.0"),
+        ("exit", "6", "2", "6.0", "0.2516"),
+    ]
+    log.write_text("[]\n")
+    with pytest.raises(ValueError, match="line 1 of .* is not a record"):
+        read_exit_log(log)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
