@@ -49,9 +49,8 @@ def missing_positions(training: Training, subset: str, recipe: Path) -> List[str
 
 def is_measured(training: Training, recipe: Path) -> bool:
     """Whether the recipe's CSVs hold all that the grid asks of *training*."""
-    return not any(
-        missing_policies(training, subset, recipe) or missing_positions(training, subset, recipe) for subset in training.subsets
-    )
+    missing = (each(training, subset, recipe) for each in (missing_policies, missing_positions) for subset in training.subsets)
+    return not any(missing)
 
 
 def to_train(grid: Grid, recipe: Path, out: Path) -> List[Training]:
@@ -97,7 +96,8 @@ def evaluate(training: Training, data: Path, recipe: Path, checkpoint: Path) -> 
         for policy in missing_positions(training, subset, recipe):
             # Decoded by itself and its results thrown away: a policy that results.csv holds already would be passed over.
             with tempfile.TemporaryDirectory() as folder:
-                decode(training, data, checkpoint, subset, [policy], "--results", f"{folder}/results.csv", "--exit-logs", folder)
+                thrown_away = ["--results", f"{folder}/results.csv", "--exit-logs", folder]
+                decode(training, data, checkpoint, subset, [policy], *thrown_away)
                 (log,) = Path(folder).glob("*.jsonl")
                 summary = summarise(read_exit_log(log))
             add_positions(recipe / "exit_positions.csv", training.name, subset, policy, summary)

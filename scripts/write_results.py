@@ -7,15 +7,16 @@ Run it again whenever the CSVs grow: what is not measured yet is said to be so.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from experiments.findings import answer_findings
-from experiments.grid import GridError
-from experiments.measurements import Measurements
+from experiments.measurements import ALIGNED, CONTROL, Measurements
 from experiments.tables import adaptive_table, exits_table, trainings_table
+from experiments.verdicts import EXIT_MARGIN, NOISE_MARGIN
+from shared.whole_files import new_file
 
+SUBSETS = (("valid", "Validation BLEU"), ("test", "Test BLEU"))
 TEMPLATE = """# Results: {title}
 
 Written by `python scripts/write_results.py {recipe}` from `trainings.csv` and `results.csv`, which
@@ -27,6 +28,10 @@ BLEU is tokenised, as the paper reports it; `results.csv` has sacreBLEU beside i
 a few tenths mean nothing.
 
 ## Which of the paper's findings come out
+
+A verdict needs all that the finding compares; otherwise it is "not measured". Differences below {noise:g} BLEU are "within
+noise". Methods are compared where their average exits overlap; one whose average exits differ by less than {spread:g} cannot be
+judged. BLEU is the mean over validation and test where both were decoded.
 
 {findings}
 
@@ -50,10 +55,17 @@ a few tenths mean nothing.
 
 ## Choosing the exit
 
-"Over fixed exits" is the BLEU above the aligned model's fixed exits, interpolated at the same average exit. FLOPs follow
+"Over fixed exits" is the BLEU above the fixed exits of {reference},
+interpolated at the same average exit; for confidence, of the aligned model, whose weights it decodes with. FLOPs follow
 appendix B. The oracle's average exit and how often the classifier agrees with it are those of validation data.
 
 {adaptive}
+
+## The control: what the updates of phase 2 do by themselves
+
+Phase 2 goes on training for a while. `{control}` did the same, with aligned exits only.
+
+{control_table}
 
 ## What was trained
 
@@ -69,11 +81,22 @@ def write(recipe: Path) -> str:
     """
     measurements = Measurements(recipe)
     regimes = measurements.measured("regimes")
-    aligned = [training for training in regimes if training.name == "aligned"]
+    aligned = [training for training in regimes if training.name == ALIGNED]
+    reference = {
+        CONTROL: f"`{CONTROL}`, the aligned model after as many further updates",
+        ALIGNED: "the aligned model, which has fewer updates (the control is not measured yet)",
+    }[measurements.reference()]
 
     def section(table: str) -> str:
         trainings = measurements.measured(table)
         return exits_table(measurements, [*aligned, *trainings], "valid", baselines=False) if trainings else "Not measured yet."
+
+    def control_table() -> str:
+        control = measurements.measured("halting-control")
+        if not control:
+            return "Not measured yet."
+        tables = {name: exits_table(measurements, [*aligned, *control], subset, baselines=False) for subset, name in SUBSETS}
+        return "\n\n".join(f"{name}:\n\n{table}" for name, table in tables.items())
 
     return TEMPLATE.format(
         title=recipe.resolve().name.removesuffix(".grid"),
@@ -88,6 +111,11 @@ def write(recipe: Path) -> str:
         scaling=section("scaling"),
         adaptive=adaptive_table(measurements, measurements.measured("halting") + measurements.measured("kernel")),
         trainings=trainings_table(measurements),
+        noise=NOISE_MARGIN,
+        spread=EXIT_MARGIN,
+        reference=reference,
+        control=CONTROL,
+        control_table=control_table(),
     )
 
 
@@ -97,12 +125,11 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         text = write(arguments.recipe)
-    except (GridError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError) as error:  # GridError among them
         sys.exit(f"error: {error}")
     out = arguments.recipe / "RESULTS.md"
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, out)
+    with new_file(out) as file:
+        file.write(text)
     print(f"wrote {out}")
 
 

@@ -55,7 +55,7 @@ class Training:
         return _words(self.options)
 
     def decoding_arguments(self) -> List[str]:
-        """The options of decoding as fairseq-generate's command line has them, in an order of their own: they are compared."""
+        """The options of decoding as fairseq-generate's command line has them, sorted, since they are compared."""
         return _words(dict(sorted(self.decoding.items())))
 
 
@@ -105,7 +105,8 @@ def _expand(entry: Dict[str, Any], given: Dict[str, Any], known: Dict[str, Train
         raise GridError(f"'{entry['name']}' has the subsets {list(subsets)}; allowed are {', '.join(SUBSETS)}")
     exit_positions = entry.get("exit-positions", [])
     if set(exit_positions) - set(entry["policies"]):
-        raise GridError(f"'{entry['name']}' keeps exits of {list(exit_positions)}; its policies are {', '.join(entry['policies'])}")
+        known_policies = ", ".join(entry["policies"])
+        raise GridError(f"'{entry['name']}' keeps exits of {list(exit_positions)}; its policies are {known_policies}")
     if len(entry.get("for", {})) > 1:
         raise GridError(f"'{entry['name']}' varies {list(entry['for'])}; `for` takes one option")
     variations = [{option: value} for option, values in entry.get("for", {}).items() for value in values] or [{}]

@@ -5,10 +5,7 @@ from typing import List, Optional, Sequence
 from tabulate import tabulate
 
 from .grid import Training
-from .measurements import Measurements, Point, mean, method_of
-
-NUM_EXITS = 6
-BASELINES = [f"baseline-{n}" for n in range(1, NUM_EXITS + 1)]
+from .measurements import ALIGNED, BASELINES, NUM_EXITS, Measurements, Point, mean, method_of
 
 
 def exits_table(measurements: Measurements, trainings: Sequence[Training], subset: str, baselines: bool) -> str:
@@ -18,7 +15,7 @@ def exits_table(measurements: Measurements, trainings: Sequence[Training], subse
         points = [measurements.point(name, subset, "stock") for name in BASELINES]
         rows.append(["six baselines, N = 1..6", "-", *_cells(points)])
     for training in trainings:
-        points = measurements.exits(training.name, subset, NUM_EXITS)
+        points = measurements.exits(training.name, subset)
         uniform = measurements.point(training.name, subset, "uniform")
         if any(points):
             rows.append([training.name, *_bleu([uniform]), *_cells(points)])
@@ -27,20 +24,24 @@ def exits_table(measurements: Measurements, trainings: Sequence[Training], subse
 
 
 def adaptive_table(measurements: Measurements, trainings: Sequence[Training]) -> str:
-    """BLEU and average exit of each adaptive point, and its gain over the aligned model's fixed exits of that depth."""
+    """BLEU and average exit of each adaptive point, and its gain over fixed exits of that depth.
+
+    Those of the reference for phase 2; for confidence those of the aligned model, whose weights it decodes with.
+    """
     rows = []
+    reference = measurements.reference()
     for training in trainings:
         for policy in training.policies:
-            row = _adaptive_row(measurements, training.name, policy)
+            row = _adaptive_row(measurements, training.name, policy, reference)
             if row is None:
                 continue
             log = measurements.trainings[training.name]
             width = training.options.get("oracle-kernel-width", 0)
             settings = [method_of(training), f"{training.options['oracle-penalty']:g}", f"{width:g}", _threshold(policy)]
             rows.append([*settings, *row, log["oracle_exit"], log["exit_agreement"]])
-    aligned = next(training for training in measurements.grid.trainings if training.name == "aligned")
+    aligned = next(training for training in measurements.grid.trainings if training.name == ALIGNED)
     for policy in (policy for policy in aligned.policies if policy.startswith("confidence")):
-        row = _adaptive_row(measurements, "aligned", policy)
+        row = _adaptive_row(measurements, ALIGNED, policy, ALIGNED)
         if row is not None:
             rows.append(["confidence", "-", "-", _threshold(policy), *row, "-", "-"])
     header = ["method", "lambda", "sigma", "threshold"]
@@ -56,14 +57,14 @@ def trainings_table(measurements: Measurements) -> str:
     return _table(rows, ["training", *columns])
 
 
-def _adaptive_row(measurements: Measurements, model: str, policy: str) -> Optional[List[str]]:
+def _adaptive_row(measurements: Measurements, model: str, policy: str, reference: str) -> Optional[List[str]]:
     cells: List[str] = []
     test = measurements.point(model, "test", policy)
     for subset in ("valid", "test"):
         point = measurements.point(model, subset, policy)
         if point is None:
             return None
-        gain = measurements.gain(point, "aligned", subset, NUM_EXITS)
+        gain = measurements.gain(point, reference, subset)
         cells += [f"{point.bleu:.2f}", f"{point.average_exit:.2f}", "-" if gain is None else f"{gain:+.2f}"]
     return [*cells, f"{test.flops_per_token / 1e6:.3f}"]
 

@@ -29,7 +29,8 @@ def read_log(training: Training, folder: Path) -> Dict[str, object]:
     log = path.read_text(encoding="utf-8") if path.exists() else ""
     validations = [line for line in log.splitlines() if "valid on 'valid' subset" in line]
     if not validations:
-        raise GridError(f"{path} has no validation, so nothing is known of '{training.name}': delete {folder} to train it again")
+        problem = f"{path} has no validation, so nothing is known of '{training.name}'"
+        raise GridError(f"{problem}: delete {folder} to train it again")
 
     def logged(name: str) -> str:
         match = re.search(rf"\| {name} (\S+)", validations[-1])

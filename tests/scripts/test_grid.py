@@ -15,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 from evaluation.results import COLUMNS, add_result, read_results  # noqa: E402
 from experiments import trainings as experiment_trainings  # noqa: E402
 from experiments.exit_positions import add_positions, read_exit_log, read_positions, summarise  # noqa: E402
+import run_grid  # noqa: E402
 from experiments.findings import answer_findings  # noqa: E402
 from experiments.grid import GridError, load_grid  # noqa: E402
 from experiments.measurements import Measurements  # noqa: E402
@@ -303,6 +304,27 @@ def test_exits_by_position_are_part_of_what_is_measured(recipe, tmp_path):
     log.write_text("[]\n")
     with pytest.raises(ValueError, match="line 1 of .* is not a record"):
         read_exit_log(log)
+
+
+def test_a_run_killed_before_it_recorded_its_training_goes_on(recipe, tmp_path, fairseq_train, monkeypatch):
+    first, second, third = load_grid(recipe / "grid.yaml").trainings
+    measure(recipe, second)
+    measure(recipe, third)
+    finish(first, tmp_path)  # and no row
+    decoded = []
+
+    def decode(training, data, checkpoint, subset, policies, *more):
+        decoded.append((training.name, subset))
+        for policy in policies:
+            row = {**dict.fromkeys(COLUMNS, 1), "model": training.name, "subset": subset, "policy": policy}
+            add_result(recipe / "results.csv", row)
+
+    monkeypatch.setattr(run_grid, "decode", decode)
+    monkeypatch.setattr(sys, "argv", ["run_grid.py", str(recipe), "--data", "data", "--out", str(tmp_path)])
+    run_grid.main()
+    run_grid.main()
+    assert decoded == [("first", "valid"), ("first", "test")] and fairseq_train.calls == 0
+    assert read_trainings(recipe / "trainings.csv")["first"]["updates"] == "200"
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
