@@ -3,13 +3,16 @@
 N classifiers over a large vocabulary are what training exits costs. The loss of an exit depends only on its own
 state, so :func:`classifier_loss` computes an exit's loss *and* its gradient in one visit, and keeps the gradient
 with respect to the state and the classifier's parameters instead of the logits.
+
+Where logits are float16, the gradient waits for the backward pass and costs a second visit: only then is the loss scale
+known, without which the gradients of improbable tokens are too small for float16.
 """
 
 from typing import NamedTuple
 
 import torch
-import torch.utils.checkpoint
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from depth_adaptive_fairseq.modules.precision import widen
 
@@ -20,7 +23,7 @@ class ExitLoss(NamedTuple):
     Attributes:
         loss: the label-smoothed loss, weighted and summed over the positions, in nats; the only entry with a gradient.
         nll: -LL_t^n of each position, in nats, ``(positions,)``.
-        correct: C_t^n, whether the target is the most probable token, ``(positions,)`` booleans.
+        correct: C_t^n, whether no token is more probable than the target, ``(positions,)`` booleans.
     """
 
     loss: Tensor
@@ -44,59 +47,89 @@ def classifier_loss(
     """
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     keep_gradient = torch.is_grad_enabled() and (hidden.requires_grad or bool(parameters))
-    if keep_gradient and hidden.dtype == torch.float16:
-        # Gradients taken before fairseq's loss scaling would underflow in float16.
-        loss, nll, correct = torch.utils.checkpoint.checkpoint(
-            _plain_loss, classifier, hidden, target, label_smoothing, weight, use_reentrant=False
-        )
-        return ExitLoss(loss, nll.detach(), correct)
     return ExitLoss(
-        *_LossWithGradient.apply(classifier, target, label_smoothing, weight, keep_gradient, hidden, *parameters)
+        *_ClassifierLoss.apply(classifier, target, label_smoothing, weight, keep_gradient, hidden, *parameters)
     )
 
 
-class _LossWithGradient(torch.autograd.Function):
-    """Computes the gradient in the forward pass; the backward pass only scales it."""
+class _ClassifierLoss(torch.autograd.Function):
+    """Computes the gradient in the forward pass, which the backward pass only scales; with float16 logits, in the latter."""
 
     @staticmethod
     def forward(ctx, classifier, target, label_smoothing, weight, keep_gradient, hidden, *parameters):
+        # With gradients also where they are computed later: autocast keeps its copy of a weight for the next use.
         with torch.set_grad_enabled(keep_gradient):
-            hidden = hidden.detach().requires_grad_(keep_gradient)
-            output = classifier(hidden)
+            state = hidden.detach().requires_grad_(keep_gradient)
+            output = classifier(state)
         logits = widen(output.detach())  # (positions, V)
-        loss, nll, correct, log_normaliser = _losses(logits, target, label_smoothing)
-        if keep_gradient:
-            epsilon = label_smoothing / (logits.size(-1) - 1)
-            # d loss / d logits = p - (1 - eps - eps/(V-1)) onehot(target) - eps/(V-1), over the memory of the logits.
-            gradient = logits.sub_(log_normaliser.unsqueeze(-1)).exp_()
-            if label_smoothing > 0:
-                gradient.sub_(epsilon)
-            confidence = torch.full_like(target, 1.0 - label_smoothing - epsilon, dtype=gradient.dtype)
-            gradient.scatter_add_(-1, target.unsqueeze(-1), -confidence.unsqueeze(-1))
-            gradient = gradient.mul_(weight).to(output.dtype)
-            ctx.gradients = torch.autograd.grad(output, (hidden, *parameters), gradient, allow_unused=True)
+        loss, nll, correct, normaliser = _losses_in_place(logits, target, label_smoothing)
+        ctx.later = None
+        if keep_gradient and output.dtype == torch.float16:
+            device = hidden.device.type
+            autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
+            ctx.later = (classifier, target, label_smoothing, weight, autocast)
+            ctx.save_for_backward(hidden, *parameters)
+        elif keep_gradient:
+            gradient = _logit_gradient_in_place(logits, normaliser, target, label_smoothing, weight)
+            gradients = torch.autograd.grad(output, (state, *parameters), gradient.to(output.dtype), allow_unused=True)
+            ctx.save_for_backward(*gradients)  # autograd frees them behind the backward pass
         ctx.mark_non_differentiable(nll, correct)
         return loss.sum() * weight, nll, correct
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_loss, _grad_nll, _grad_correct):
-        gradients = [None if each is None else each * grad_loss.to(each.dtype) for each in ctx.gradients]
+        if ctx.later is None:
+            gradients = [None if each is None else (widen(each) * grad_loss).to(each.dtype) for each in ctx.saved_tensors]
+        else:
+            gradients = _scaled_gradients(*ctx.later, grad_loss, *ctx.saved_tensors)
         return (None, None, None, None, None, *gradients)
 
 
-def _plain_loss(classifier, hidden, target, label_smoothing, weight):
-    loss, nll, correct, _ = _losses(widen(classifier(hidden)), target, label_smoothing)
-    return loss.sum() * weight, nll, correct
+def _scaled_gradients(classifier, target, label_smoothing, weight, autocast, grad_loss, hidden, *parameters):
+    """The gradients with respect to *hidden* and *parameters*; the loss scale is in *grad_loss*."""
+    device, dtype, enabled = autocast
+    with torch.enable_grad(), torch.autocast(device, dtype=dtype, enabled=enabled):
+        state = hidden.detach().requires_grad_()
+        output = classifier(state)
+    logits = widen(output.detach())  # (positions, V)
+    *_, normaliser = _losses_in_place(logits, target, label_smoothing)
+    gradient = _logit_gradient_in_place(logits, normaliser, target, label_smoothing, weight * grad_loss)
+    return torch.autograd.grad(output, (state, *parameters), gradient.to(output.dtype), allow_unused=True)
 
 
-def _losses(logits: Tensor, target: Tensor, label_smoothing: float):
-    log_normaliser = logits.logsumexp(dim=-1)  # (positions,)
-    nll = log_normaliser - logits.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+def _losses_in_place(logits: Tensor, target: Tensor, label_smoothing: float):
+    """The loss, -log p(target) and correctness of each position, ``(positions,)``; leaves exp(x - max x) in *logits* x.
+
+    Returns:
+        these three, and the sum of what is left in *logits*, ``(positions, 1)``.
+    """
+    largest = logits.amax(dim=-1, keepdim=True)  # (positions, 1)
+    below = logits.gather(-1, target.unsqueeze(-1)) - largest  # (positions, 1)
+    logits.sub_(largest)
+    if label_smoothing > 0:
+        total = logits.sum(dim=-1)
+    normaliser = logits.exp_().sum(dim=-1, keepdim=True)  # (positions, 1)
+    log_normaliser = normaliser.log().squeeze(-1)
+    nll = log_normaliser - below.squeeze(-1)
     loss = nll
     if label_smoothing > 0:
         vocabulary = logits.size(-1)
         epsilon = label_smoothing / (vocabulary - 1)
-        # vocabulary * log_normaliser - sum(logits) is the sum over y of -log p(y).
-        everywhere = vocabulary * log_normaliser - logits.sum(dim=-1)
-        loss = (1.0 - label_smoothing - epsilon) * nll + epsilon * everywhere
-    return loss, nll, logits.argmax(dim=-1).eq(target), log_normaliser
+        # vocabulary * log_normaliser - total is the sum over y of -log p(y).
+        loss = (1.0 - label_smoothing - epsilon) * nll + epsilon * (vocabulary * log_normaliser - total)
+    return loss, nll, below.squeeze(-1) >= 0, normaliser
+
+
+def _logit_gradient_in_place(exponentials: Tensor, normaliser: Tensor, target: Tensor, label_smoothing: float, factor):
+    """*factor* times d loss / d logits = p - (1 - eps - eps/(V-1)) onehot(target) - eps/(V-1), over *exponentials*.
+
+    Args:
+        exponentials, normaliser: as :func:`_losses_in_place` leaves and returns them.
+    """
+    epsilon = label_smoothing / (exponentials.size(-1) - 1)
+    gradient = exponentials.mul_(factor / normaliser)
+    if label_smoothing > 0:
+        gradient.sub_(epsilon * factor)
+    confidence = torch.zeros_like(normaliser) + (1.0 - label_smoothing - epsilon) * factor
+    return gradient.scatter_add_(-1, target.unsqueeze(-1), -confidence)
