@@ -17,7 +17,8 @@ def run_exit_paths(decoder: nn.Module, prev_output_tokens: Tensor, encoder_out: 
 
     The M paths share the encoder, every block's cross-attention keys and values, and blocks 1 and 2, whose input is the
     same on all of them. With N blocks a pass costs what ``min(N, 2) + M * max(N - 2, 0)`` blocks of an aligned pass cost,
-    the keys and values of the source counted once for each block.
+    the keys and values of the source counted once for each block. The classifiers come on top: they
+    score each token M times, once on each path, where an aligned pass has it scored N times.
 
     Args:
         decoder: a ``DepthAdaptiveDecoder``.
