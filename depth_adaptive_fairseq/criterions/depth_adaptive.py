@@ -150,8 +150,8 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
             log.update(n_correct=exits[-1].correct.sum(), total=real.sum())
         if decoder.halting is not None:
             supervision = self._supervise(decoder, extra["log_exit_distribution"], exits, real)
-            # Also with alpha = 0, so that every parameter has a gradient, if a zero one.
-            loss = loss + self.exit_loss_weight * supervision.loss
+            # Not alpha = 0 times the exit loss: that is no number where the loss is infinite.
+            loss = loss + (self.exit_loss_weight * supervision.loss if self.exit_loss_weight > 0 else decoder.halting.zero())
             log.update(
                 exit_loss=supervision.loss.detach(),
                 exit_terms=supervision.terms,
@@ -201,7 +201,7 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         if self.report_accuracy:
             log.update(n_correct=last_exit.correct.sum(), total=here.sum())
         if decoder.halting is not None:  # waits for its own phase, with a zero gradient
-            loss = loss + 0.0 * sum(parameter.sum() for parameter in decoder.halting.parameters())
+            loss = loss + decoder.halting.zero()
         return loss, log
 
     def _decoder(self, model) -> DepthAdaptiveDecoder:

@@ -1,7 +1,7 @@
 """Halting classifiers: q_t, the predicted distribution over exits (section 3, Eqs. 8 and 11 to 13).
 
-Each is one linear layer. They work in float32 or wider and in log-space whatever the model's precision, so that a chi near 0 or 1
-and a depth of 24 stay finite in float16 too.
+Each is one linear layer. They work in float32 or wider and in log-space whatever the model's precision, autocast included, so
+that large states, a chi near 0 or 1 and a depth of 24 stay finite in float16 too.
 """
 
 from typing import Dict, List, Optional
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from depth_adaptive_fairseq.modules.precision import widen
+from depth_adaptive_fairseq.modules.precision import wide_linear, widen
 
 HALTING_KINDS = ("none", "sequence", "multinomial", "geometric")
 
@@ -29,6 +29,13 @@ class HaltingClassifier(nn.Module):
     def predict(self, log_distribution: Tensor) -> Tensor:
         """The exit taken at inference, from 1, ``(...)``, given log q, ``(..., N)``: the most probable one."""
         return log_distribution.argmax(dim=-1) + 1
+
+    def zero(self) -> Tensor:
+        """0, with a gradient of 0 for every parameter: what a loss without this classifier adds for distributed training.
+
+        Finite whatever the parameters' sum is in half precision.
+        """
+        return sum((0.0 * widen(parameter)).sum() for parameter in self.parameters())
 
 
 class SequenceHalting(HaltingClassifier):
@@ -49,7 +56,7 @@ class SequenceHalting(HaltingClassifier):
             mean = (states * real).sum(dim=0) / real.sum(dim=0)
         else:
             mean = states.mean(dim=0)
-        return widen(self.projection(mean.to(self.projection.weight.dtype)))
+        return wide_linear(self.projection, mean)
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, 1, N)``."""
@@ -67,7 +74,7 @@ class MultinomialHalting(HaltingClassifier):
 
     def logits(self, first_hidden: Tensor) -> Tensor:
         """From h^1, ``(..., width)``, to ``(..., N)``."""
-        return widen(self.projection(first_hidden))
+        return wide_linear(self.projection, first_hidden)
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
@@ -91,13 +98,12 @@ class GeometricHalting(HaltingClassifier):
     def logits(self, exit_index: int, hidden: Tensor) -> Tensor:
         """The logit of chi^n, from h^n, ``(..., width)``, to ``(...)``; *exit_index* counts from 1."""
         projection = self.projections[0 if len(self.projections) == 1 else exit_index - 1]
-        return widen(projection(hidden).squeeze(-1))
+        return wide_linear(projection, hidden).squeeze(-1)
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
         if len(hidden) == 1:  # nothing to decide; but distributed training wants a gradient, if a zero one
-            unused = 0.0 * sum(parameter.sum() for parameter in self.parameters())
-            return torch.zeros_like(widen(hidden[0][..., :1])) + unused
+            return torch.zeros_like(widen(hidden[0][..., :1])) + self.zero()
         logits = torch.stack([self.logits(n, h) for n, h in enumerate(hidden[:-1], start=1)], dim=-1)
         return geometric_log_distribution(logits)
 

@@ -1,9 +1,19 @@
 """Numbers that must not be computed in half precision."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 
 def widen(tensor: Tensor) -> Tensor:
     """*tensor* in float32 if it is in half precision, and as it is otherwise."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def wide_linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
+    """*layer* of *inputs*, ``(..., inputs)``, computed in float32 or wider, autocast or not: ``(..., outputs)``."""
+    device = inputs.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return wide_linear(layer, inputs)
+    return linear(widen(inputs), widen(layer.weight), widen(layer.bias))

@@ -1,5 +1,6 @@
 """Halting classifiers (Eqs. 8 and 11 to 13) against the paper's formulas, and at the edges of what numbers can hold."""
 
+import copy
 import math
 
 import pytest
@@ -160,6 +161,74 @@ def test_half_precision_models_have_finite_losses_and_gradients(kind, per_block,
     _, extra = model(**sample["net_input"])
     total = extra["log_exit_distribution"].logsumexp(dim=-1)
     assert total.dtype == torch.float32 and math.isclose(total.abs().max().item(), 0.0, abs_tol=1e-4)
+
+
+def logits_of(halting, states, encoder_out):
+    """The logits of all decisions, ``(..., decisions)``."""
+    if halting.kind == "sequence":
+        return halting.logits(encoder_out)
+    if halting.kind == "multinomial":
+        return halting.logits(states[0])
+    return torch.stack([halting.logits(n, state) for n, state in enumerate(states[:-1], start=1)], dim=-1)
+
+
+def at_the_edge(kind, per_block, num_exits, dtype):
+    """A classifier and states whose products float16 cannot hold, and the same numbers in float64."""
+    halting = random_halting(kind, num_exits, per_block, 30.0, seed=0).to(dtype)
+    lengths = [3, 2]
+    encoder_out = random_encoder_out(lengths)
+    states = [(3e4 * state).clamp(-6e4, 6e4).to(dtype) for state in random_states(num_exits, lengths)]
+    encoder_out["encoder_out"] = [(3e4 * encoder_out["encoder_out"][0]).clamp(-6e4, 6e4).to(dtype)]
+    wide = copy.deepcopy(halting).double()
+    expected = logits_of(
+        wide, [state.double() for state in states], {**encoder_out, "encoder_out": [encoder_out["encoder_out"][0].double()]}
+    )
+    return halting, states, encoder_out, expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("num_exits", [2, 24])
+@pytest.mark.parametrize("kind, per_block", KINDS)
+def test_logits_are_computed_in_float32(kind, per_block, num_exits, dtype):
+    halting, states, encoder_out, expected = at_the_edge(kind, per_block, num_exits, dtype)
+    found = logits_of(halting, states, encoder_out)
+    assert expected.abs().max() > torch.finfo(torch.float16).max
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1.0)  # the difference of terms of up to 1e7
+    assert halting(states, encoder_out).isfinite().all()
+
+
+@pytest.mark.parametrize("autocast", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind, per_block", KINDS)
+def test_autocast_changes_nothing(kind, per_block, autocast):
+    halting, states, encoder_out, _ = at_the_edge(kind, per_block, 4, torch.float32)
+    expected = halting(states, encoder_out)
+    with torch.autocast("cpu", dtype=autocast):
+        assert torch.equal(halting(states, encoder_out), expected)
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == autocast, "autocast was not left as it was"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("training_mode", ["aligned", "mixed"])
+@pytest.mark.parametrize("kind, per_block", KINDS)
+def test_an_untrained_classifier_adds_nothing_however_large_it_is(kind, per_block, training_mode, dtype):
+    """Neither an infinite exit loss nor an infinite sum of its parameters; each still has a gradient, of zero."""
+    dictionary = small_dictionary(8)
+    sample = random_sample(dictionary, [(3, 4)])
+    criterion = DepthAdaptiveCrossEntropy(small_task(dictionary), False, 0.1, training_mode)
+    losses = []
+    for options in ({}, dict(halting=kind, halting_per_block=per_block)):
+        model = small_model(dictionary, **options)
+        model.load_state_dict(small_model(dictionary, seed=1).state_dict())
+        model = model.to(dtype).train()
+        for parameter in [] if model.decoder.halting is None else model.decoder.halting.parameters():
+            parameter.data.fill_(torch.finfo(dtype).max)
+        losses.append(criterion(model, sample)[0])
+    losses[-1].backward()
+    assert losses[-1].isfinite() and torch.equal(*losses)
+    for parameter in model.decoder.halting.parameters():
+        assert torch.equal(parameter.grad, torch.zeros_like(parameter))
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_unknown_kind_is_an_error():
