@@ -11,6 +11,7 @@ from depth_adaptive_fairseq.modules.exit_classifier import ExitClassifier
 from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
 from depth_adaptive_fairseq.modules.gradient_scaling import scale_gradients_between_blocks
 from depth_adaptive_fairseq.modules.halting import build_halting
+from depth_adaptive_fairseq.modules.halting_checkpoint import fit_halting
 
 
 class DepthAdaptiveDecoder(TransformerDecoderBase):
@@ -132,7 +133,11 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
         return super().forward(prev_output_tokens, *args, encoder_out=encoder_out, **kwargs)
 
     def upgrade_state_dict_named(self, state_dict, name):
-        """Rename a stock decoder's single classifier: it starts every exit (warm start)."""
+        """Make a checkpoint of another decoder fit this one (warm start).
+
+        A stock decoder's single classifier starts every exit. For the halting classifier see
+        :func:`~depth_adaptive_fairseq.modules.halting_checkpoint.fit_halting`.
+        """
         super().upgrade_state_dict_named(state_dict, name)
         prefix = f"{name}." if name else ""
         if state_dict[f"{prefix}version"].item() <= 2:
@@ -146,8 +151,5 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
                     continue
                 for index in range(len(self.exit_classifiers)):
                     state_dict.setdefault(f"{prefix}exit_classifiers.{index}.{ours}.{kind}", tensor)
-        if self.halting is not None:
-            # A checkpoint of the first phase has no halting classifier: it starts as it was initialised.
-            for key, tensor in self.halting.state_dict().items():
-                state_dict.setdefault(f"{prefix}halting.{key}", tensor.detach().clone())
+        fit_halting(self.halting, state_dict, f"{prefix}halting.")
         return state_dict

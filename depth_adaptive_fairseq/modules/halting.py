@@ -12,6 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from depth_adaptive_fairseq.modules.precision import wide_linear, widen
 
+# A checkpoint stores the kind as its number here: add new kinds at the end.
 HALTING_KINDS = ("none", "sequence", "multinomial", "geometric")
 
 
@@ -21,10 +22,15 @@ class HaltingClassifier(nn.Module):
     Attributes:
         kind: its name in ``--halting``.
         per_sentence: whether it predicts one exit for the whole sentence.
+        kind_number: *kind* as a buffer, by which checkpoints of different kinds are told apart.
     """
 
     kind: str
     per_sentence = False
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("kind_number", torch.tensor(HALTING_KINDS.index(self.kind)))
 
     def predict(self, log_distribution: Tensor) -> Tensor:
         """The exit taken at inference, from 1, ``(...)``, given log q, ``(..., N)``: the most probable one."""

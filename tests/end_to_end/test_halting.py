@@ -7,7 +7,7 @@ from depth_adaptive_fairseq.models.depth_adaptive_transformer import DepthAdapti
 from tests.end_to_end.commands import PLUGIN, assert_ok
 from tests.end_to_end.exit_reports import check_records, check_summary, exits_of, read_log
 from tests.end_to_end.test_interactive import check_sentence_summaries
-from tests.end_to_end.training import AS_IT_IS, HALTING, TASK
+from tests.end_to_end.training import AS_IT_IS, HALTING, RESET, TASK
 
 SENTENCES = 16
 
@@ -136,12 +136,30 @@ def test_a_model_without_the_classifier_is_refused(decode, trained, tmp_path, ki
     assert list(tmp_path.iterdir()) == []
 
 
-def test_going_on_from_a_model_without_a_classifier(train_briefly, trained):
+def going_on(how: str, checkpoint) -> dict:
+    """Entries of a configuration for a training that starts from *checkpoint*."""
+    if how == "finetune":
+        return dict(checkpoint__finetune_from_model=str(checkpoint))
+    return dict(checkpoint__restore_file=str(checkpoint), **RESET)
+
+
+@pytest.mark.parametrize("how", ["finetune", "restore"])
+@pytest.mark.parametrize(
+    "first, second",
+    [("none", "geometric"), ("sequence", "multinomial"), ("multinomial", "geometric"), ("geometric", "none")],
+)
+def test_going_on_from_a_model_with_another_classifier(train_briefly, trained, halting_trained, first, second, how):
     """The first validation after an update that changes nothing: the exits are as good as they were."""
+    before = trained if first == "none" else halting_trained(first)
     done = train_briefly(
-        checkpoint__finetune_from_model=str(trained.checkpoint), model__halting="geometric",
-        criterion__exit_loss_weight=1.0, **AS_IT_IS,
+        **going_on(how, before.checkpoint), model__halting=second,
+        criterion__exit_loss_weight=0.0 if second == "none" else 1.0, **AS_IT_IS,
     )  # fmt: skip
-    log, expected = done.json_logs("valid")[0], trained.log.json_logs("valid")[-1]
+    log, expected = done.json_logs("valid")[0], before.log.json_logs("valid")[-1]
+    assert log["valid_num_updates"] == "1"
+    assert ("valid_exit_loss" in log) == (second != "none")
     for n in (1, 2, 3):
         assert float(log[f"valid_nll_{n}"]) == pytest.approx(float(expected[f"valid_nll_{n}"]), abs=2e-3)
+    assert (f"the checkpoint's halting classifier ({first}, " in done.output) == (first != "none")
+    if first == "none":
+        assert "halting classifier" not in done.output

@@ -3,12 +3,7 @@
 import pytest
 
 from tests.end_to_end.commands import assert_ok
-from tests.end_to_end.training import ADAPTIVE, AS_IT_IS, OPTIMIZATION, SIZES
-
-RESET = dict(
-    checkpoint__reset_optimizer=True, checkpoint__reset_lr_scheduler=True,
-    checkpoint__reset_dataloader=True, checkpoint__reset_meters=True,
-)  # fmt: skip
+from tests.end_to_end.training import ADAPTIVE, AS_IT_IS, OPTIMIZATION, RESET, SIZES
 
 
 def first_validation(done) -> dict:

@@ -24,6 +24,11 @@ HALTING = {
 }
 # Entries of a configuration for an update that changes nothing.
 AS_IT_IS = {"optimization__lr": [0.0], "lr_scheduler__lr": [0.0]}
+# Entries for --restore-file to start a new training from old parameters.
+RESET = dict(
+    checkpoint__reset_optimizer=True, checkpoint__reset_lr_scheduler=True,
+    checkpoint__reset_dataloader=True, checkpoint__reset_meters=True,
+)  # fmt: skip
 
 
 @dataclass
