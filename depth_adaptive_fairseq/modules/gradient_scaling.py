@@ -1,4 +1,11 @@
-"""Gradient scaling (appendix A, algorithm 1): balances the gradients of N exits on their way down."""
+"""Gradient scaling (appendix A, algorithm 1): balances the gradients of N exits on their way down.
+
+The factor between two blocks meets every gradient that passes there, not those of predictions alone. A halting classifier
+reads h^n as the exits do, as it leaves block n: what the exit loss sends into h^n reaches block k <= n multiplied by
+1 / gamma_{k+1} ... 1 / gamma_n, and by no gamma_n at its start, which is for predictions. A geometric-like classifier reads
+h^1 .. h^{N-1}, a multinomial one h^1, into which no factor leads; a sequence-specific one reads the encoder's output, which
+it reaches unscaled. Its own parameters get their gradients as they are.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -29,7 +29,9 @@ def fit_halting(halting: Optional[HaltingClassifier], state_dict: Dict[str, Tens
     stored = {name[len(prefix) :]: state_dict.pop(name) for name in names}
     if halting is None:
         if stored:
-            logger.warning(f"the checkpoint's halting classifier ({_kind_of(stored)}) is dropped, for the model has --halting none")
+            logger.warning(
+                f"the checkpoint's halting classifier ({_kind_of(stored)}) is dropped, for the model has --halting none"
+            )
         return
     own = {name: tensor.detach().clone() for name, tensor in halting.state_dict().items()}
     taken = _entries_for(halting, own, stored)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depth_adaptive_fairseq.criterions import exit_supervision, oracles
 from depth_adaptive_fairseq.criterions.depth_adaptive import DepthAdaptiveCrossEntropy
 from depth_adaptive_fairseq.modules.gradient_scaling import exit_gamma, scale_gradient
 from tests.modules.double_precision import double_attention
@@ -20,10 +21,11 @@ def block_of(name: str) -> int:
     return int(name.split(".")[2]) + 1 if name.startswith("decoder.layers.") else 1
 
 
-def gradients_by_hand(model, sample, gamma, weighting):
+def gradients_by_hand(model, sample, gamma, weighting, exit_loss=None):
     """Algorithm 1 from the gradients that each exit alone sends into an unscaled model.
 
-    The encoder is reached through every block's cross-attention, each time with another factor: each block is given its
+    An *exit_loss*, a function of log q, sends its own into each state that the halting classifier reads: nothing scales
+    them there, and between the blocks what scales the others. The encoder is reached through every block's cross-attention, each time with another factor: each block is given its
     own copy of the encoder's output, whose gradient says what came through it.
     """
     source = {}
@@ -64,6 +66,31 @@ def gradients_by_hand(model, sample, gamma, weighting):
         for block, gradient in zip(source, found[len(own) :]):
             if gradient is not None:
                 into_encoder += paper.gradient_factor(block, n, factors) * gradient
+    if exit_loss is not None:
+        read = [state.transpose(0, 1).detach().requires_grad_() for state in extra["inner_states"][1:]]
+        encoder_read = encoder_out["encoder_out"][0].detach().requires_grad_()
+        loss = exit_loss(model.decoder.halting(read, {**encoder_out, "encoder_out": [encoder_read]}))
+        halting = {name: p for name, p in own.items() if name.startswith("decoder.halting.")}
+        found = torch.autograd.grad(loss, [*halting.values(), encoder_read, *read], allow_unused=True)
+        for name, gradient in zip(halting, found):
+            sums[name] += gradient
+        if found[len(halting)] is not None:
+            into_encoder += found[len(halting)]
+        for n, sent in enumerate(found[len(halting) + 1 :], start=1):
+            if sent is None:
+                continue
+            state = extra["inner_states"][n].transpose(0, 1)
+            wanted = [*own.values(), *source.values()]
+            blocks = [*map(block_of, own), *source]
+            passed = torch.autograd.grad(state, wanted, sent, retain_graph=True, allow_unused=True)
+            for number, (block, gradient) in enumerate(zip(blocks, passed)):
+                if gradient is None:
+                    continue
+                scaled = paper.gradient_factor(block, n, factors) / factors[n - 1] * gradient
+                if number < len(own):
+                    sums[list(own)[number]] += scaled
+                else:
+                    into_encoder += scaled
     encoder = {name: p for name, p in model.named_parameters() if name.startswith("encoder.")}
     found = torch.autograd.grad(encoder_out["encoder_out"][0], encoder.values(), into_encoder, allow_unused=True)
     sums.update((name, gradient) for name, gradient in zip(encoder, found) if gradient is not None)
@@ -103,6 +130,58 @@ def test_gradients_equal_the_factors_by_hand(gamma, weighting, options, lengths,
             torch.testing.assert_close(
                 parameter.grad, expected[name], rtol=1e-8, atol=1e-11, msg=lambda text: f"{name}: {text}"
             )
+
+
+ALPHA = 0.7
+
+
+@pytest.mark.parametrize("gamma", [0.3, 1.1])
+@pytest.mark.parametrize(
+    "halting, per_block", [("geometric", False), ("geometric", True), ("multinomial", False), ("sequence", False)]
+)
+@double_attention()
+def test_gradients_of_the_exit_loss_equal_the_factors_by_hand(halting, per_block, gamma):
+    """The oracle's exits are those that the criterion was given: they are constants to the gradient."""
+    options = dict(encoder_layers=1, decoder_layers=4, decoder_normalize_before=True)
+    options.update(halting=halting, halting_per_block=per_block)
+    scaled = small_model(DICTIONARY, 3, gradient_scaling=gamma, **options).double()
+    plain = small_model(DICTIONARY, 3, **options).double()
+    plain.load_state_dict(scaled.state_dict())
+    sample = random_sample(DICTIONARY, [(3, 4), (4, 2), (2, 6)], 3)
+    seen = []
+
+    def exit_loss(log_distribution):
+        real = sample["target"].ne(DICTIONARY.pad())
+        rows = real.any(dim=1, keepdim=True) if plain.decoder.halting.per_sentence else real
+        return -ALPHA * log_distribution[rows].gather(-1, seen[0].unsqueeze(-1) - 1).sum()
+
+    def remember(kind):
+        def oracle(*arguments):
+            exits = getattr(oracles, kind)(*arguments)
+            real = arguments[1].any(dim=1, keepdim=True) if kind == "sequence_oracle" else arguments[1]
+            seen.append(exits[real])
+            return exits
+
+        return oracle
+
+    criterion = DepthAdaptiveCrossEntropy(TASK, False, exit_loss_weight=ALPHA)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("sequence_oracle", "token_oracle"):
+            patch.setattr(exit_supervision, kind, remember(kind))
+        criterion(scaled, sample)[0].backward()
+    assert len(seen[0].unique()) > 1
+    expected = gradients_by_hand(plain, sample, gamma, "uniform", exit_loss)
+    without = gradients_by_hand(plain, sample, gamma, "uniform")
+    reached = set()
+    for name, parameter in scaled.named_parameters():
+        if parameter.grad is None:
+            continue
+        torch.testing.assert_close(
+            parameter.grad, expected[name], rtol=1e-8, atol=1e-11, msg=lambda text: f"{name}: {text}"
+        )
+        if not torch.equal(expected[name], without[name]) and name.startswith("decoder.layers."):
+            reached.add(block_of(name))
+    assert reached == {"geometric": {1, 2, 3}, "multinomial": {1}, "sequence": set()}[halting]
 
 
 def test_factors():
