@@ -31,8 +31,9 @@ REST = "beam search and bookkeeping"
 # Each part and the functions that it is made of.
 PARTS = {
     "encoder": [(generator, "encode")],
+    "native steps of the search": [(NativeDecoder, "search_step")],
     "native blocks": [(NativeBlock, "run")],
-    "embedding": [(IncrementalDecoder, "begin_step")],
+    "embedding": [(IncrementalDecoder, "begin_step"), (NativeDecoder, "begin_step")],
     "self-attention": [(IncrementalDecoder, "_self_attention")],
     "copied states": [(IncrementalDecoder, "_project_copied_states")],
     "cross-attention": [(IncrementalDecoder, "_cross_attention")],
@@ -114,7 +115,7 @@ def install() -> None:
     for part, places in PARTS.items():
         for owner, name in places:
             setattr(owner, name, PROFILE.timed(getattr(owner, name), part))
-    BatchDecoder.step = PROFILE.counted(BatchDecoder.step)
+    BestTokens.__call__ = PROFILE.counted(BestTokens.__call__)
 
 
 def main() -> None:

@@ -28,24 +28,14 @@ class SourceKeys:
         Args:
             encoder_states: ``(all sentences, src_len, encoder width)``.
         """
-        everything = self.build(encoder_states, sentences)
-        chosen = everything if sentences is None else everything.index_select(0, sentences)
-        return split_keys_values(chosen, self.heads)
-
-    @property
-    def complete(self) -> bool:
-        """Whether those of all sentences are there."""
-        return self._keys_values is not None and self._built is None
-
-    def build(self, encoder_states: Tensor, sentences: Optional[Tensor]) -> Tensor:
-        """Build those of *sentences* (None: all) that are missing; returns all that there are, ``(all sentences, src_len, 2 width)``."""
         if self._keys_values is None and sentences is None:
             self._keys_values = self.project(encoder_states)
-        elif not self.complete:
-            self._build_missing(encoder_states, sentences)
-        return self._keys_values
+        elif self._keys_values is None or self._built is not None:
+            self._build(encoder_states, sentences)
+        chosen = self._keys_values if sentences is None else self._keys_values.index_select(0, sentences)
+        return split_keys_values(chosen, self.heads)
 
-    def _build_missing(self, encoder_states: Tensor, sentences: Optional[Tensor]) -> None:
+    def _build(self, encoder_states: Tensor, sentences: Optional[Tensor]) -> None:
         if self._built is None:
             self._built = torch.zeros(encoder_states.size(0), dtype=torch.bool, device=encoder_states.device)
         missing = ~self._built

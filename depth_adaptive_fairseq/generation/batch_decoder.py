@@ -1,6 +1,6 @@
 """Decoding steps for one batch: all ensemble members side by side, each row up to its exit."""
 
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -9,8 +9,10 @@ from torch import Tensor
 from depth_adaptive_fairseq.generation.exit_policies import BlockOutput, ExitPolicy, SourceBatch
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
+from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import inference_weights
+from depth_adaptive_fairseq.native.kernels import Choice
 
 
 class Leavers(NamedTuple):
@@ -19,12 +21,12 @@ class Leavers(NamedTuple):
     Attributes:
         rows: sorted; None for all rows of the step.
         exit_index: from 1.
-        logits: of each member, each ``(these rows, V)``.
+        output: their states behind the exit's block, and what gives their logits.
     """
 
     rows: Optional[Tensor]
     exit_index: int
-    logits: List[Tensor]
+    output: BlockOutput
 
 
 class BatchDecoder:
@@ -38,6 +40,7 @@ class BatchDecoder:
         padding_idx: of the source dictionary.
         rows_per_sentence: hypotheses of each sentence in the first step.
         packing: of the weights.
+        work: where to count.
     """
 
     def __init__(
@@ -49,10 +52,11 @@ class BatchDecoder:
         padding_idx: int,
         rows_per_sentence: int,
         packing: Packing = Packing(),
+        work: Optional[Work] = None,
     ):
         self.policy = policy
         self.rows_per_sentence = rows_per_sentence
-        self._decoders: List[IncrementalDecoder] = []
+        self._decoders: List[Union[IncrementalDecoder, NativeDecoder]] = []
         for model, encoder_out in zip(models, encoder_outs):
             padding = encoder_out["encoder_padding_mask"]
             weights = inference_weights(model.decoder, packing, model.decoder.num_updates)
@@ -63,13 +67,27 @@ class BatchDecoder:
                     encoder_out["encoder_out"][0].transpose(0, 1),
                     padding[0] if len(padding) > 0 else None,
                     rows_per_sentence,
+                    work,
                 )
             )
         # Whether the native kernels run it.
         self.native = all(isinstance(decoder, NativeDecoder) for decoder in self._decoders)
+        self._all_rows = torch.arange(0)
         self.num_exits = models[0].decoder.num_exits
         # What the policy keeps of each sentence, or None.
         self._kept = policy.start(SourceBatch(source_tokens, padding_idx, encoder_outs))
+        # How the kernels choose exits by themselves, or None.
+        self._rule = None
+        if self.native and len(self._decoders) == 1 and self._decoders[0].weights.native_layers is not None:
+            self._rule = policy.rule()
+
+    def can_search(self, step: int) -> bool:
+        """Whether :meth:`search_step` can do *step*."""
+        return self._rule is not None and self._decoders[0].can_embed(step)
+
+    def search_step(self, newest: np.ndarray, choice: Choice) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``NativeDecoder.search_step``."""
+        return self._decoders[0].search_step(newest, choice, self._rule)
 
     def step(self, prefixes: Tensor) -> List[Leavers]:
         """Decode the newest token of each row (algorithm 2).
@@ -82,7 +100,9 @@ class BatchDecoder:
         """
         kept = None if self._kept is None else self._kept.repeat_interleave(self.rows_per_sentence, dim=0)
         leave = self.policy.begin_step(prefixes, kept)
-        all_rows = torch.arange(prefixes.size(0), device=prefixes.device)
+        all_rows = self._all_rows
+        if all_rows.numel() != prefixes.size(0):
+            all_rows = self._all_rows = torch.arange(prefixes.size(0), device=prefixes.device)
         groups: List[Leavers] = []
         rows = all_rows  # still running
         hidden = [decoder.begin_step(prefixes[:, -1]) for decoder in self._decoders]
@@ -109,7 +129,7 @@ class BatchDecoder:
     def _take_leave(self, exit_index: int, leavers: BlockOutput, rows: Optional[Tensor]) -> Leavers:
         for member, decoder in enumerate(self._decoders):
             decoder.leave(exit_index, leavers.hidden[member], rows)
-        return Leavers(rows, exit_index, leavers.logits())
+        return Leavers(rows, exit_index, leavers)
 
     def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
         """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped.

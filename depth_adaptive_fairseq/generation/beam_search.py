@@ -10,7 +10,7 @@ from typing import Dict, List, Tuple
 import numpy as np
 import torch
 
-from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
+from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
 from depth_adaptive_fairseq.generation.best_tokens import BestTokens
 from depth_adaptive_fairseq.generation.search_options import SearchOptions
 
@@ -27,65 +27,62 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
     """
     beam = options.beam_size
     hypotheses = Hypotheses(sentences, options)
-    best_tokens = BestTokens(options, decoder.native)
+    best_tokens = BestTokens(options, decoder, device)
     order = np.arange(sentences)  # which sentence is searched at which place
     tokens = np.full((sentences, 1), options.bos)  # (rows, step + 1)
     scores = np.zeros((sentences, 0), dtype=np.float32)  # cumulative, (rows, step)
     exits = np.zeros((sentences, 0), dtype=np.int64)  # (rows, step)
 
     for step in range(options.max_len + 1):
-        groups = decoder.step(torch.from_numpy(tokens).to(device))
-        candidates = _candidates(groups, best_tokens, scores, step, 1 if step == 0 else beam)
-        candidate_scores, candidate_tokens, candidate_rows, row_exits = candidates  # (sentences, 2 beam), and (rows,)
+        best_scores, following, row_exits = best_tokens(tokens, step)
+        if step > 0:
+            best_scores += scores[:, -1:]
+        # Each (sentences, 2 beam).
+        candidate_scores, candidate_tokens, candidate_rows = _candidates(best_scores, following, 1 if step == 0 else beam)
         exits = np.concatenate([exits, row_exits[:, None]], axis=1)
 
         ends = (candidate_tokens == options.eos) & (candidate_scores > -np.inf)
-        for place, rank in zip(*np.nonzero(ends[:, :beam])):
-            row = candidate_rows[place, rank]
-            hypotheses.add(order[place], tokens[row, 1:], scores[row], candidate_scores[place, rank], exits[row])
-        if step == options.max_len:
-            break
-        going_on = np.nonzero(hypotheses.counts[order] < beam)[0]
-        if going_on.size == 0:
+        if ends.any():
+            for place, rank in zip(*np.nonzero(ends[:, :beam])):
+                row = candidate_rows[place, rank]
+                hypotheses.add(order[place], tokens[row, 1:], scores[row], candidate_scores[place, rank], exits[row])
+            going_on = np.nonzero(hypotheses.counts[order] < beam)[0]
+            # The best candidates that do not end, in their order; places in the flat arrays.
+            active = np.argsort(ends[going_on], axis=1, kind="stable")[:, :beam]
+            chosen = (going_on[:, None] * candidate_tokens.shape[1] + active).ravel()
+            order = order[going_on]
+        else:
+            chosen = np.arange(candidate_tokens.size).reshape(candidate_tokens.shape)[:, :beam].ravel()
+        if step == options.max_len or order.size == 0:
             break
 
-        # The best candidates that do not end, in their order.
-        active = np.argsort(ends[going_on], axis=1, kind="stable")[:, :beam]
-        chosen = (going_on[:, None] * candidate_tokens.shape[1] + active).ravel()  # places in the flat arrays
         rows = candidate_rows.ravel()[chosen]
-        new_tokens, new_scores = candidate_tokens.ravel()[chosen, None], candidate_scores.ravel()[chosen, None]
-        order = order[going_on]
-        tokens = np.concatenate([tokens[rows], new_tokens], axis=1)
-        scores = np.concatenate([scores[rows], new_scores], axis=1)
+        tokens = np.concatenate([tokens[rows], candidate_tokens.ravel()[chosen, None]], axis=1)
+        scores = np.concatenate([scores[rows], candidate_scores.ravel()[chosen, None]], axis=1)
         exits = exits[rows]
         decoder.reorder(torch.from_numpy(rows).to(device), beam)
     return hypotheses.sorted(device)
 
 
 def _candidates(
-    groups: List[Leavers], best_tokens: BestTokens, scores: np.ndarray, step: int, rows_per_sentence: int
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    scores: np.ndarray, tokens: np.ndarray, rows_per_sentence: int
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best 2 x beam continuations of each sentence, sorted; equal ones by row, then by rank.
 
+    Args:
+        scores, tokens: of the best continuations of each row, ``(rows, 2 beam)``.
+
     Returns:
-        scores, tokens and rows, each ``(sentences, 2 beam)``, and the exit of each row, ``(rows,)``.
+        scores, tokens and rows, each ``(sentences, 2 beam)``.
     """
-    num_rows, width = scores.shape[0], best_tokens.width
-    exits = np.full(num_rows, groups[-1].exit_index)
-    if groups[0].rows is None:
-        best, tokens = best_tokens(groups[0].logits[0], step)
+    width = scores.shape[1]
+    by_sentence = scores.reshape(-1, rows_per_sentence * width)
+    if rows_per_sentence == 1:
+        places = np.arange(scores.size).reshape(by_sentence.shape)  # in the flat arrays
     else:
-        best, tokens = np.empty((num_rows, width), dtype=np.float32), np.empty((num_rows, width), dtype=np.int64)
-        for group in groups:
-            rows = group.rows.cpu().numpy()
-            best[rows], tokens[rows] = best_tokens(group.logits[0], step)
-            exits[rows] = group.exit_index
-    if step > 0:
-        best = best + scores[:, -1:]
-    best, tokens = (x.reshape(-1, rows_per_sentence * width) for x in (best, tokens))
-    places = np.argsort(-best, axis=1, kind="stable")[:, :width] if rows_per_sentence > 1 else np.arange(width)[None]
-    rows = places // width + np.arange(0, num_rows, rows_per_sentence)[:, None]
-    return np.take_along_axis(best, places, 1), np.take_along_axis(tokens, places, 1), rows, exits
+        places = np.argsort(-by_sentence, axis=1, kind="stable")[:, :width]
+        places += np.arange(0, scores.size, by_sentence.shape[1])[:, None]
+    return scores.reshape(-1)[places], tokens.reshape(-1)[places], places // width
 
 
 class Hypotheses:

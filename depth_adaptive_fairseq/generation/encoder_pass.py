@@ -1,13 +1,16 @@
 """The encoder at inference: fairseq's Transformer encoder with packed weights and fused attention."""
 
-from typing import Dict, List
+from typing import Dict, List, Optional
 
+import torch
 from fairseq.models.transformer import TransformerEncoderBase
 from torch import Tensor
 
 from depth_adaptive_fairseq.modules.block_parts import attend
 from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, inference_weights
+from depth_adaptive_fairseq.modules.native_block import NativeBlock
+from depth_adaptive_fairseq.native import kernels
 
 
 def encode(
@@ -28,12 +31,17 @@ def encode(
     tokens = net_input["src_tokens"]
     padding = tokens.eq(encoder.padding_idx)  # (batch, src_len)
     hidden, embedded = encoder.forward_embedding(tokens)  # (batch, src_len, width)
-    mask = None
+    real = None  # False at padding, (batch, src_len)
     if padding.any():
-        hidden = hidden * ~padding.unsqueeze(-1)
-        mask = ~padding[:, None, None, :]
-    for block in inference_weights(encoder, packing, num_updates).blocks:
-        hidden = _run_block(block, hidden, mask)
+        real = ~padding
+        hidden = hidden * real.unsqueeze(-1)
+    weights = inference_weights(encoder, packing, num_updates)
+    if weights.native:
+        hidden = _run_natively(weights.blocks, hidden, real)
+    else:
+        mask = None if real is None else real[:, None, None, :]
+        for block in weights.blocks:
+            hidden = _run_block(block, hidden, mask)
     if encoder.layer_norm is not None:
         hidden = encoder.layer_norm(hidden)
     return {
@@ -45,6 +53,15 @@ def encode(
         "src_tokens": [],
         "src_lengths": [tokens.ne(encoder.padding_idx).sum(dim=1, keepdim=True).int()],
     }
+
+
+def _run_natively(blocks: List[NativeBlock], hidden: Tensor, real: Optional[Tensor]) -> Tensor:
+    library = kernels.library()
+    library.set_threads(torch.get_num_threads())
+    hidden = hidden.clone(memory_format=torch.contiguous_format)
+    for block in blocks:
+        block.run_sentences(library, hidden, real)
+    return hidden
 
 
 def _run_block(block: BlockWeights, hidden: Tensor, mask) -> Tensor:

@@ -12,7 +12,7 @@ Statistics of an ensemble are averaged over its members, so that a row has one e
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -38,22 +38,28 @@ class BlockOutput:
 
     Attributes:
         hidden: h^n of each ensemble member, each ``(rows, width of the member)``.
+        classifiers: C_n of each member.
     """
 
     def __init__(self, hidden: List[Tensor], classifiers: Sequence[Callable[[Tensor], Tensor]]):
         self.hidden = hidden
-        self._classifiers = classifiers
+        self.classifiers = classifiers
         self._logits: Optional[List[Tensor]] = None
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether the logits have been computed."""
+        return self._logits is not None
 
     def logits(self) -> List[Tensor]:
         """The logits of this exit for each ensemble member, each ``(rows, V)``; computed once."""
         if self._logits is None:
-            self._logits = [classify(hidden) for classify, hidden in zip(self._classifiers, self.hidden)]
+            self._logits = [classify(hidden) for classify, hidden in zip(self.classifiers, self.hidden)]
         return self._logits
 
     def select(self, index: Tensor) -> "BlockOutput":
         """The same for the rows that *index* picks."""
-        selected = BlockOutput([hidden.index_select(0, index) for hidden in self.hidden], self._classifiers)
+        selected = BlockOutput([hidden.index_select(0, index) for hidden in self.hidden], self.classifiers)
         if self._logits is not None:
             selected._logits = [logits.index_select(0, index) for logits in self._logits]
         return selected
@@ -62,6 +68,20 @@ class BlockOutput:
 def mean_over_members(values: List[Tensor]) -> Tensor:
     """The average of a statistic over the ensemble."""
     return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
+
+
+class ExitRule(NamedTuple):
+    """A policy that the native kernels can follow by themselves.
+
+    Attributes:
+        fixed_exit: of all tokens; None: those of the halting classifier.
+        halting: weight, ``(width,)``, and bias, ``(1,)``, of chi^n's logit, n = 1 .. N-1, in float32.
+        thresholds: tau_n.
+    """
+
+    fixed_exit: Optional[int]
+    halting: Sequence[Tuple[Tensor, Tensor]] = ()
+    thresholds: Sequence[float] = ()
 
 
 Leave = Callable[[int, Tensor, BlockOutput], Union[bool, Tensor]]
@@ -85,6 +105,10 @@ class ExitPolicy(ABC):
             kept: :meth:`start`'s result for the sentence of each row.
         """
 
+    def rule(self) -> Optional[ExitRule]:
+        """The same as a rule for the batch that :meth:`start` was given, where it is as simple as that."""
+        return None
+
 
 class FixedExit(ExitPolicy):
     """Every token leaves at the same exit."""
@@ -96,6 +120,9 @@ class FixedExit(ExitPolicy):
 
     def begin_step(self, prefixes, kept):
         return lambda exit_index, rows, block: exit_index == self.exit_index
+
+    def rule(self):
+        return ExitRule(self.exit_index)
 
 
 class FullDepth(FixedExit):

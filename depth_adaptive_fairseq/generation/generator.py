@@ -12,8 +12,9 @@ from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leaver
 from depth_adaptive_fairseq.generation.beam_search import beam_search
 from depth_adaptive_fairseq.generation.encoder_pass import encode
 from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy
-from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.generation.search_options import SearchOptions
+from depth_adaptive_fairseq.generation.work import Work
+from depth_adaptive_fairseq.modules.inference_linear import Packing
 
 
 class DepthAdaptiveEnsemble(EnsembleModel):
@@ -28,6 +29,9 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         policy: when a row leaves.
         padding_idx: of the source dictionary.
         packing: of the weights.
+
+    Attributes:
+        work: what decoding has cost so far.
     """
 
     def __init__(self, models: list, policy: ExitPolicy, padding_idx: int, packing: Packing = Packing()):
@@ -36,6 +40,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         self.padding_idx = padding_idx
         self.packing = packing
         self.beam_size = 1
+        self.work = Work()
         self.exits: Optional[Tensor] = None  # exit of each token so far, (rows, steps)
         self._batch: Optional[BatchDecoder] = None
 
@@ -54,6 +59,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
             self.padding_idx,
             rows_per_sentence,
             self.packing,
+            self.work,
         )
         self.exits = None
         return self._batch
@@ -95,13 +101,14 @@ class DepthAdaptiveEnsemble(EnsembleModel):
 
     def _log_probabilities(self, groups: List[Leavers], num_rows: int, temperature: float) -> Tensor:
         logits: List[Tensor] = []  # of each member, (rows, V)
+        by_group = [group.output.logits() for group in groups]
         for member in range(self.models_size):
             if groups[0].rows is None:
-                logits.append(groups[0].logits[member])
+                logits.append(by_group[0][member])
                 continue
-            together = groups[0].logits[member].new_empty(num_rows, groups[0].logits[member].size(1))
-            for group in groups:
-                together[group.rows] = group.logits[member]
+            together = by_group[0][member].new_empty(num_rows, by_group[0][member].size(1))
+            for group, found in zip(groups, by_group):
+                together[group.rows] = found[member]
             logits.append(together)
         members = [torch.log_softmax(each / temperature, dim=-1, dtype=torch.float32) for each in logits]
         if len(members) == 1:

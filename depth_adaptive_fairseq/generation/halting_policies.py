@@ -3,11 +3,13 @@
 Each takes the halting classifiers of all ensemble members; they are averaged as probabilities.
 """
 
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 import torch
+from torch import Tensor
 
-from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy, mean_over_members
+from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy, ExitRule, mean_over_members
+from depth_adaptive_fairseq.modules.precision import widen
 
 
 class SequenceExit(ExitPolicy):
@@ -60,13 +62,24 @@ class GeometricExit(ExitPolicy):
     def __init__(self, classifiers: Sequence, thresholds: Sequence[float]):
         self.classifiers = list(classifiers)
         self.thresholds = list(thresholds)
+        self._layers: List[List[Tuple[Tensor, Tensor]]] = []  # of each member and exit
+
+    def start(self, source):
+        # Looked up once a batch: a decision is a handful of numbers, and finding a parameter costs more than using it.
+        self._layers = [
+            [classifier.layer(exit_index) for exit_index in range(1, len(self.thresholds) + 1)] for classifier in self.classifiers
+        ]
 
     def begin_step(self, prefixes, kept):
         def leave(exit_index, rows, block):
             chi = [
-                classifier.logits(exit_index, hidden).sigmoid()
-                for classifier, hidden in zip(self.classifiers, block.hidden)
+                torch.addmv(bias, widen(hidden), weight).sigmoid()
+                for (weight, bias), hidden in zip((member[exit_index - 1] for member in self._layers), block.hidden)
             ]
             return mean_over_members(chi) > self.thresholds[exit_index - 1]
 
         return leave
+
+    def rule(self):
+        plain = len(self._layers) == 1 and all(weight.dtype == torch.float32 for weight, _ in self._layers[0])
+        return ExitRule(None, self._layers[0], self.thresholds) if plain else None

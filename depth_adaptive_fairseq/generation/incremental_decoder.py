@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from depth_adaptive_fairseq.generation.attention_caches import PrefixKeys, SourceKeys, grown, split_keys_values
+from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.block_parts import attend
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
 from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, InferenceWeights
@@ -43,6 +44,7 @@ class IncrementalDecoder:
         encoder_states: ``(sentences, src_len, encoder width)``.
         padding_mask: True at padding, ``(sentences, src_len)``, or None.
         rows_per_sentence: hypotheses of each sentence in the first step.
+        work: where to count.
 
     Attributes:
         entries: the entries of each row's tokens in the caches, the newest last, ``(rows, step + 1)``.
@@ -55,9 +57,11 @@ class IncrementalDecoder:
         encoder_states: Tensor,
         padding_mask: Optional[Tensor],
         rows_per_sentence: int,
+        work: Optional[Work] = None,
     ):
         self.decoder = decoder
         self.weights = weights
+        self.work = work or Work()
         self.encoder_states = encoder_states
         self.rows_per_sentence = rows_per_sentence
         self.source_mask: Optional[Tensor] = None  # (sentences, 1, 1, src_len), True at real tokens
@@ -105,7 +109,8 @@ class IncrementalDecoder:
         fresh = self._numbers[self._first_entry : needed, None]
         self.entries = fresh if self.entries is None else torch.cat([self.entries, fresh], dim=1)
         self._placed_rows, self._placement = None, _Placement(None, None, (self.encoder_states.size(0), self.rows_per_sentence))
-        return self.decoder.embed_newest(newest, self.step)
+        self.work.steps += 1
+        return self.weights.embed_newest(self.decoder, newest, self.step)
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         """Run block *exit_index* (from 1) on the newest token of *rows* (sorted; None: all of them).
@@ -116,6 +121,7 @@ class IncrementalDecoder:
         Returns:
             h^n of those rows, ``(those rows, width)``.
         """
+        self.work.add_block(hidden.size(0))
         block = self.weights.blocks[exit_index - 1]
         layer = block.layer
         hidden = block.run_sublayer(
@@ -161,7 +167,7 @@ class IncrementalDecoder:
     def _newest_entries(self, rows: Optional[Tensor]):
         """Where this step's entries of *rows* are."""
         if rows is None:
-            return slice(self._first_entry, self._first_entry + self.entries.size(0))
+            return slice(self._first_entry, self._first_entry + self._previous_rows)
         return rows + self._first_entry
 
     def _self_attention(self, exit_index: int, block: BlockWeights, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
@@ -194,6 +200,7 @@ class IncrementalDecoder:
         if missing.numel() == 0:
             return
         missing = missing.unique()  # hypotheses share their beginnings
+        self.work.copied_states += missing.numel()
         states = self._exit_states.index_select(0, missing)  # (missing tokens, width)
         if block.pre_norm:
             states = block.layer.self_attn_layer_norm(states)

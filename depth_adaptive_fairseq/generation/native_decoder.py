@@ -1,67 +1,197 @@
-"""``IncrementalDecoder`` with its blocks run by the native kernels."""
+"""What ``IncrementalDecoder`` does, by the native kernels: block by block, or a whole step of the search at once."""
 
-from typing import List, Optional
+import ctypes
+from typing import Optional, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.attention_caches import PrefixKeys
-from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.generation.attention_caches import grown
+from depth_adaptive_fairseq.generation.exit_policies import ExitRule
+from depth_adaptive_fairseq.generation.work import Work
+from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+from depth_adaptive_fairseq.modules.inference_weights import InferenceWeights
 from depth_adaptive_fairseq.native import kernels
 
+_FIRST_STEPS = 16  # steps that the first buffers have room for; they double when hypotheses grow beyond
 
-class NativeDecoder(IncrementalDecoder):
-    """The same state, steps and results; keys and values of the source never move, either, when sentences are finished.
+
+class NativeDecoder:
+    """The state of one model's decoder during the search for one batch; see ``IncrementalDecoder``.
+
+    Keys and values, of prefixes and of the source, never move: rows know where theirs are.
 
     Args:
-        weights: those of native blocks.
+        decoder: the model's decoder.
+        weights: its packed weights, with native blocks.
+        encoder_states: ``(sentences, src_len, encoder width)``.
+        padding_mask: True at padding, ``(sentences, src_len)``, or None.
+        rows_per_sentence: hypotheses of each sentence in the first step.
+        work: where to count.
     """
 
-    def __init__(self, decoder, weights, encoder_states: Tensor, padding_mask: Optional[Tensor], rows_per_sentence: int):
-        super().__init__(decoder, weights, encoder_states.contiguous(), padding_mask, rows_per_sentence)
+    def __init__(
+        self,
+        decoder: DepthAdaptiveDecoder,
+        weights: InferenceWeights,
+        encoder_states: Tensor,
+        padding_mask: Optional[Tensor],
+        rows_per_sentence: int,
+        work: Optional[Work] = None,
+    ):
+        self.decoder = decoder
+        self.weights = weights
+        self.work = work or Work()
         self._library = kernels.library()
         self._library.set_threads(torch.get_num_threads())
-        num_rows = encoder_states.size(0) * rows_per_sentence
-        self._all_rows = torch.arange(num_rows)
-        self._sentences = self._all_rows.div(rows_per_sentence, rounding_mode="floor")  # of each row, as they came
-        self._source_real = None if self.source_mask is None else self.source_mask.flatten(1).contiguous()
-        self._states: List[kernels.BlockState] = [
-            kernels.BlockState(
-                source_length=encoder_states.size(1),
-                source_real=None if self._source_real is None else self._source_real.data_ptr(),
-            )
-            for _ in weights.blocks
-        ]
+        self._width = weights.blocks[0].layers.width
+        sentences, source_length, _ = encoder_states.shape
+        self._encoder_states = encoder_states.contiguous()
+        self._source_real = None
+        if padding_mask is not None and padding_mask.any():
+            self._source_real = (~padding_mask).contiguous()
+
+        self._sentences = np.repeat(np.arange(sentences), rows_per_sentence)  # of each row
+        self._entries = np.empty((self._sentences.size, _FIRST_STEPS), dtype=np.int64)  # of each row's tokens
+        self._first_entry = self._capacity = self._previous_rows = 0
+        blocks = len(weights.blocks)
+        self._hypotheses = kernels.Hypotheses(lowest_exit=blocks)
+        self._prefix = [torch.empty(0, 2 * self._width) for _ in range(blocks)]  # (entries, 2 width)
+        self._filled = [torch.zeros(0, dtype=torch.bool) for _ in range(blocks)]  # (entries,)
+        self._exit_states = torch.empty(0, self._width)  # (entries, width)
+        # Memory that nothing is written to takes none.
+        self._source = torch.empty(blocks, sentences, source_length, 2 * self._width)
+        self._source_filled = torch.zeros(blocks, sentences, dtype=torch.bool)
+        self._states = (kernels.BlockState * blocks)()
+        for index, state in enumerate(self._states):
+            state.number = index + 1
+            state.hypotheses = ctypes.pointer(self._hypotheses)
+            state.encoder_states = self._encoder_states.data_ptr()
+            state.source = self._source[index].data_ptr()
+            state.source_filled = self._source_filled[index].data_ptr()
+            state.source_real = None if self._source_real is None else self._source_real.data_ptr()
+            state.source_length = source_length
+        self._step: Optional[kernels.SearchStep] = None
+        self._kept: tuple = ()  # what the step's addresses point to
 
     @property
-    def num_rows(self) -> int:
-        return self._sentences.numel()
+    def step(self) -> int:
+        """Number of the current step, from 0."""
+        return self._hypotheses.length - 1
+
+    def begin_step(self, newest: Tensor) -> Tensor:
+        """Take the newest token of each row, ``(rows,)``; returns their h^0, ``(rows, width)``."""
+        self._add_entries()
+        return self.weights.embed_newest(self.decoder, newest, self.step)
+
+    def _add_entries(self) -> None:
+        rows, length = self._sentences.size, self._hypotheses.length
+        self._first_entry += self._previous_rows
+        self._previous_rows = rows
+        needed = self._first_entry + rows
+        if needed > self._capacity:
+            self._make_room(max(2 * self._capacity, needed if length else _FIRST_STEPS * rows))
+        if length == self._entries.shape[1]:
+            self._entries = np.concatenate([self._entries, np.empty_like(self._entries)], axis=1)
+        self._entries[:, length] = np.arange(self._first_entry, needed)
+        hypotheses = self._hypotheses
+        hypotheses.length, hypotheses.stride = length + 1, self._entries.shape[1]
+        hypotheses.entries, hypotheses.sentences = self._entries.ctypes.data, self._sentences.ctypes.data
+        self.work.steps += 1
+
+    def _make_room(self, capacity: int) -> None:
+        before, self._capacity = self._capacity, capacity
+        self._exit_states = grown(self._exit_states, capacity)
+        self._hypotheses.exit_states = self._exit_states.data_ptr()
+        for index, state in enumerate(self._states):
+            used = self._filled[index].any()
+            self._prefix[index] = grown(self._prefix[index] if used else self._prefix[index][:0], capacity)
+            self._filled[index] = grown(self._filled[index], capacity)
+            self._filled[index][before:] = False
+            state.prefix, state.filled = self._prefix[index].data_ptr(), self._filled[index].data_ptr()
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
-        block, state = self.weights.blocks[exit_index - 1], self._states[exit_index - 1]
-        everyone = rows is None and self.num_rows == self.encoder_states.size(0) * self.rows_per_sentence
-        if rows is None:
-            rows = self._all_rows[: self.num_rows]
-        cache = self._prefix_keys[exit_index - 1]
-        if cache is None:
-            cache = self._prefix_keys[exit_index - 1] = PrefixKeys(self._capacity, hidden.size(-1), like=hidden)
-        cache.reserve(self._capacity)
-        state.prefix, state.filled = cache.keys_values.data_ptr(), cache.filled.data_ptr()
+        """Run block *exit_index* (from 1) on the newest token of *rows* (sorted; None: all of them).
+
+        Args:
+            hidden: h^{n-1} of those rows, ``(those rows, width)``.
+
+        Returns:
+            h^n of those rows, ``(those rows, width)``.
+        """
+        state = self._states[exit_index - 1]
+        rows = torch.arange(self._sentences.size) if rows is None else rows
         state.rows, state.count = rows.data_ptr(), rows.numel()
-        state.entries, state.length, state.stride = self.entries.data_ptr(), self.entries.size(1), self.entries.stride(0)
-        state.exit_states = self._exit_states.data_ptr() if self._lowest_exit < exit_index else None
-        state.sentences = self._sentences.data_ptr()
-        source = self._cross_keys[exit_index - 1]
-        if source is not None and not source.complete:
-            needed = None if everyone else self._sentences.index_select(0, rows).unique()
-            state.source = source.build(self.encoder_states, needed).data_ptr()
-        hidden = hidden.clone()
-        block.run(self._library, state, hidden)
+        hidden = hidden.clone(memory_format=torch.contiguous_format)
+        self.weights.blocks[exit_index - 1].run(self._library, state, hidden)
+        self.work.add_block(state.count, state.projected - state.count)
         return hidden
 
+    def leave(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> None:
+        """Keep h^n of *rows* as the state that all higher blocks see of their newest token."""
+        if exit_index == len(self.weights.blocks):
+            return  # no block above will ask
+        self._hypotheses.lowest_exit = min(self._hypotheses.lowest_exit, exit_index)
+        if rows is None:
+            self._exit_states[self._first_entry : self._first_entry + self._sentences.size] = hidden
+        else:
+            self._exit_states.index_copy_(0, rows + self._first_entry, hidden)
+
     def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
-        self.entries = self.entries.index_select(0, order)
-        self._sentences = self._sentences.index_select(0, order)
-        if order.numel() > self._all_rows.numel():
-            self._all_rows = torch.arange(order.numel())
-        self.rows_per_sentence = rows_per_sentence
+        """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped."""
+        places = order.numpy()
+        self._entries, self._sentences = self._entries[places], self._sentences[places]
+
+    def search_step(
+        self, newest: np.ndarray, choice: kernels.Choice, rule: ExitRule
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A whole step: all blocks, exits by *rule*, and the best continuations of each row.
+
+        Args:
+            newest: token of each row, int64, ``(rows,)``.
+
+        Returns:
+            log-probabilities and tokens, both ``(rows, wanted)``, the best first; and the exit of each row, ``(rows,)``.
+        """
+        if self._step is None:
+            self._step = self._prepare(rule)
+        self._add_entries()
+        step, embedding = self._step, self.weights.embedding
+        step.first_entry = self._first_entry
+        if embedding.positions is not None:
+            step.position = embedding.positions.data_ptr() + embedding.place(self.step) * self._width * 4
+        newest = np.ascontiguousarray(newest)
+        scores, tokens = kernels.room_for_best(newest.size, choice)
+        exits = np.empty(newest.size, dtype=np.int64)
+        found = (scores.ctypes.data, tokens.ctypes.data, exits.ctypes.data)
+        self._library.search_step_run(step, self._hypotheses, newest.ctypes.data, newest.size, choice, *found)
+        for state in self._states:
+            if state.count == 0:
+                break
+            self.work.add_block(state.count, state.projected - state.count)
+        return scores, tokens, exits
+
+    def can_embed(self, step: int) -> bool:
+        """Whether :meth:`search_step` can embed the tokens of *step*."""
+        return self.weights.embedding.can_embed(step)
+
+    def _prepare(self, rule: ExitRule) -> kernels.SearchStep:
+        weights, embedding = self.weights, self.weights.embedding
+        weight_addresses = (ctypes.c_void_p * len(rule.halting))(*(weight.data_ptr() for weight, _ in rule.halting))
+        biases = (ctypes.c_float * len(rule.halting))(*(float(bias) for _, bias in rule.halting))
+        thresholds = (ctypes.c_float * len(rule.halting))(*rule.thresholds)
+        self._kept = (rule, weight_addresses, biases, thresholds)
+        return kernels.SearchStep(
+            blocks=len(weights.blocks),
+            width=self._width,
+            layers=weights.native_layers,
+            states=self._states,
+            classifiers=weights.native_classifiers,
+            embedding=embedding.tokens.data_ptr(),
+            embedding_scale=embedding.scale,
+            fixed_exit=rule.fixed_exit or 0,
+            halting_weights=weight_addresses,
+            halting_biases=biases,
+            thresholds=thresholds,
+        )

@@ -4,7 +4,7 @@ Each is one linear layer. They work in float32 or wider and in log-space whateve
 that large states, a chi near 0 or 1 and a depth of 24 stay finite in float16 too.
 """
 
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -103,8 +103,15 @@ class GeometricHalting(HaltingClassifier):
 
     def logits(self, exit_index: int, hidden: Tensor) -> Tensor:
         """The logit of chi^n, from h^n, ``(..., width)``, to ``(...)``; *exit_index* counts from 1."""
-        projection = self.projections[0 if len(self.projections) == 1 else exit_index - 1]
-        return wide_linear(projection, hidden).squeeze(-1)
+        return wide_linear(self._projection(exit_index), hidden).squeeze(-1)
+
+    def layer(self, exit_index: int) -> Tuple[Tensor, Tensor]:
+        """Weight, ``(width,)``, and bias, ``(1,)``, of chi^n's logit, in float32 or wider, for inference."""
+        projection = self._projection(exit_index)
+        return widen(projection.weight.detach())[0], widen(projection.bias.detach())
+
+    def _projection(self, exit_index: int) -> nn.Linear:
+        return self.projections[0 if len(self.projections) == 1 else exit_index - 1]
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
         """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""

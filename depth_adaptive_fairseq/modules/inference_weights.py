@@ -1,5 +1,6 @@
 """A decoder's or encoder's weights as decoding wants them: projections that go together in one matrix, packed."""
 
+from operator import attrgetter
 from typing import Callable, List, NamedTuple, Optional, Tuple
 from weakref import WeakKeyDictionary
 
@@ -7,8 +8,10 @@ import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
+from depth_adaptive_fairseq.modules.inference_embedding import InferenceEmbedding
 from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, Packing, pack_linear
 from depth_adaptive_fairseq.modules.native_block import NativeBlock
+from depth_adaptive_fairseq.native import kernels
 
 
 class BlockWeights:
@@ -74,22 +77,44 @@ class ClassifierWeights:
             hidden = self.project_out(hidden)
         return self.projection(hidden)
 
+    def native(self, hidden: Optional[Tensor] = None) -> Tuple[kernels.Classifier, Optional[Tensor]]:
+        """A classifier for the kernels, and what to give it instead of the raw block output."""
+        if self.project_out is None:
+            return kernels.classifier(self.layer_norm, self.projection.packed), hidden
+        hidden = self.project_out(hidden if self.layer_norm is None else self.layer_norm(hidden))
+        return kernels.classifier(None, self.projection.packed), hidden
+
 
 class InferenceWeights:
     """All blocks of an encoder or decoder, and a decoder's exit classifiers.
 
     Attributes:
         native: whether the blocks are those of the native kernels.
+        native_layers, native_classifiers: of all blocks and exits, as the kernels want them; None where they cannot run a whole
+            step of the search.
+        embedding: of a decoder's newest tokens; None where the decoder's own is not that simple.
         blocks: from the bottom.
         classifiers: of exit 1 .. N; the same one N times where exits share it.
     """
 
     def __init__(self, module: nn.Module, packing: Packing):
+        self.embedding = InferenceEmbedding.of(module)
         self.native = all(NativeBlock.can_run(layer, packing) for layer in module.layers)
         kind = NativeBlock if self.native else BlockWeights
         self.blocks = [kind(layer, packing) for layer in module.layers]
         packed = [ClassifierWeights(classifier, packing) for classifier in getattr(module, "exit_classifiers", [])]
         self.classifiers = packed * len(self.blocks) if len(packed) == 1 else packed
+        self.native_layers = self.native_classifiers = None
+        whole = self.native and self.embedding is not None and self.embedding.tokens.dtype == torch.float32
+        if whole and all(each.project_out is None for each in self.classifiers):
+            self.native_layers = (kernels.BlockLayers * len(self.blocks))(*(block.layers for block in self.blocks))
+            self.native_classifiers = (kernels.Classifier * len(self.classifiers))(*(each.native()[0] for each in self.classifiers))
+
+    def embed_newest(self, decoder: nn.Module, newest: Tensor, step: int) -> Tensor:
+        """h^0 of each row's *newest* token, ``(rows,)``, the one at position *step* (from 0): ``(rows, width)``."""
+        if self.embedding is not None and self.embedding.can_embed(step):
+            return self.embedding(newest, step)
+        return decoder.embed_newest(newest, step)
 
 
 class _Known(NamedTuple):
@@ -121,7 +146,8 @@ def inference_weights(module: nn.Module, packing: Packing = Packing(), num_updat
 
 def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], packing: Packing, num_updates: int) -> tuple:
     retained = _active_dropout(module.dropout_module) is not None
-    return packing, num_updates, retained, tuple((each.data_ptr(), each._version) for each in parameters)
+    addresses, versions = tuple(map(Tensor.data_ptr, parameters)), tuple(map(attrgetter("_version"), parameters))
+    return packing, num_updates, retained, addresses, versions
 
 
 def _self_attention(attention: MultiheadAttention, packing: Packing) -> Tuple[InferenceLinear, InferenceLinear]:

@@ -1,4 +1,4 @@
-"""A decoder block whose newest tokens the native kernels run."""
+"""A Transformer block that the native kernels run."""
 
 from typing import Optional
 
@@ -11,10 +11,9 @@ from depth_adaptive_fairseq.native import kernels
 
 
 class NativeBlock:
-    """One decoder block, packed for ``kernels.block_run``.
+    """One block of a decoder or an encoder, packed for the kernels.
 
     Attributes:
-        cross_keys_values: keys and values of cross-attention, ``encoder width -> 2 width``; None where the block has none.
         layers: what the kernels are given.
     """
 
@@ -28,7 +27,7 @@ class NativeBlock:
 
         self.layer = layer
         self.heads: int = layer.self_attn.num_heads
-        attention, cross = layer.self_attn, layer.encoder_attn
+        attention, cross = layer.self_attn, getattr(layer, "encoder_attn", None)
         linears = {
             "query": pack(attention.q_proj),
             "keys_values": pack(attention.k_proj, attention.v_proj),
@@ -37,11 +36,11 @@ class NativeBlock:
             "outer": pack(layer.fc2),
         }
         norms = {"self": layer.self_attn_layer_norm, "final": layer.final_layer_norm}
-        self.cross_keys_values: Optional[NativeLinear] = None
         if cross is not None:
-            linears.update(cross_query=pack(cross.q_proj), cross_out=pack(cross.out_proj))
+            linears.update(
+                cross_query=pack(cross.q_proj), cross_keys_values=pack(cross.k_proj, cross.v_proj), cross_out=pack(cross.out_proj)
+            )
             norms["cross"] = layer.encoder_attn_layer_norm
-            self.cross_keys_values = pack(cross.k_proj, cross.v_proj)
         # Addresses do not keep what they point to alive.
         self._kept = (linears, {name: (norm.weight.detach(), norm.bias.detach()) for name, norm in norms.items()})
         self.layers = kernels.BlockLayers(
@@ -56,26 +55,30 @@ class NativeBlock:
 
     @staticmethod
     def can_run(layer: nn.Module, packing: Packing) -> bool:
-        """Whether *layer* is a decoder block without anything that the kernels do not know."""
+        """Whether *layer* has nothing that the kernels do not know."""
         attentions = [getattr(layer, name, None) for name in ("self_attn", "encoder_attn")]
         dropouts = [layer.dropout_module, layer.activation_dropout_module]
         dropouts += [attention.dropout_module for attention in attentions if attention is not None]
         return (
-            hasattr(layer, "encoder_attn")  # an encoder's block runs whole sentences
-            and packing.is_native(layer.fc1.weight)
-            and not layer.cross_self_attention
+            packing.is_native(layer.fc1.weight)
+            and not getattr(layer, "cross_self_attention", False)
             and layer.activation_fn is torch.nn.functional.relu
             and all(attention is None or _is_plain(attention) for attention in attentions)
             and not any(each.p > 0 and (each.training or each.apply_during_inference) for each in dropouts)
-            and getattr(layer, "attn_ln", None) is None
-            and getattr(layer, "ffn_layernorm", None) is None
-            and getattr(layer, "c_attn", None) is None
-            and getattr(layer, "w_resid", None) is None
         )
 
     def run(self, library, state: "kernels.BlockState", hidden: Tensor) -> None:
-        """Replace *hidden*, h^{n-1} of the rows of *state*, ``(rows, width)``, by h^n."""
-        library.block_run(self.layers, state, hidden.data_ptr())
+        """Replace *hidden*, h^{n-1} of the rows of *state*, ``(rows, width)``, by h^n: a decoder's block."""
+        library.decoder_block_run(self.layers, state, hidden.data_ptr())
+
+    def run_sentences(self, library, hidden: Tensor, real: Optional[Tensor]) -> None:
+        """Replace *hidden*, ``(sentences, length, width)``, by the output of an encoder's block.
+
+        Args:
+            real: False at padding, ``(sentences, length)``, or None.
+        """
+        address = None if real is None else real.data_ptr()
+        library.encoder_block_run(self.layers, hidden.data_ptr(), hidden.size(0), hidden.size(1), address)
 
 
 def _is_plain(attention: MultiheadAttention) -> bool:

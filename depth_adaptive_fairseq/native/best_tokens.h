@@ -1,7 +1,8 @@
 // The best continuations of a row without its whole log-softmax.
 #pragma once
 
-#include <numeric>
+#include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "simd.h"

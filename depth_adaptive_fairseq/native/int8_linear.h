@@ -104,6 +104,7 @@ private:
         const int64_t stride = groups * GROUP;
         x += first_row * stride;
         for (int64_t group = 0; group < groups; ++group, w += PANEL * GROUP) {
+            prefetch(w);
 #pragma GCC unroll 16
             for (int row = 0; row < ROWS; ++row) {
                 int32_t four;

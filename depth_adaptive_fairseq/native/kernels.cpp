@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <functional>
 
-#include "best_tokens.h"
-#include "block.h"
+#include "encoder_block.h"
 #include "int8_linear.h"
-#include "linear.h"
+#include "search_step.h"
 
 extern "C" {
 
@@ -34,13 +33,23 @@ void linear_delete(void* handle) { delete static_cast<Linear*>(handle); }
 
 void linear_apply(const void* handle, const float* x, int64_t rows, float* y) { linear(handle).apply(x, rows, y, Then::assign); }
 
-void block_run(const BlockLayers* layers, BlockState* state, float* hidden) { Block(*layers, *state).run(hidden); }
+void decoder_block_run(const BlockLayers* layers, BlockState* state, float* hidden) { DecoderBlock(*layers, *state, hidden).run(); }
 
-void best_tokens_of_rows(float* logits, int64_t rows, int64_t vocabulary, const int64_t* suppressed, int64_t num_suppressed,
-                         int64_t penalized, float penalty, int64_t wanted, float* scores, int64_t* tokens) {
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (thread_count > 1)
-    for (int64_t row = 0; row < rows; ++row)
-        best_tokens(logits + row * vocabulary, vocabulary, suppressed, num_suppressed, penalized, penalty, wanted,
-                    scores + row * wanted, tokens + row * wanted);
+void encoder_block_run(const BlockLayers* layers, float* hidden, int64_t sentences, int64_t length, const uint8_t* real) {
+    EncoderBlock(*layers, hidden, sentences, length, real).run();
+}
+
+void choose_of_logits(float* logits, int64_t rows, int64_t vocabulary, const Choice* choice, float* scores, int64_t* tokens) {
+    choose(logits, rows, vocabulary, *choice, scores, tokens);
+}
+
+void choose_of_states(const Classifier* classifier, const float* hidden, int64_t rows, const Choice* choice, float* scores,
+                      int64_t* tokens) {
+    classify(*classifier, hidden, rows, *choice, scores, tokens);
+}
+
+void search_step_run(const SearchStep* step, Hypotheses* hypotheses, const int64_t* newest, int64_t rows, const Choice* choice,
+                     float* scores, int64_t* tokens, int64_t* exits) {
+    Step(*step, *hypotheses).run(newest, rows, *choice, scores, tokens, exits);
 }
 }

@@ -10,7 +10,7 @@ from typing import List, Optional, Tuple
 from weakref import finalize
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 # In the order of kernels.cpp's instruction_set().
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
@@ -19,10 +19,13 @@ _Pointer, _Integer, _Float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
 class BlockLayers(ctypes.Structure):
-    """A decoder block, as block.h describes it."""
+    """A block, as sublayers.h describes it."""
 
     _fields_ = [
-        *((name, _Pointer) for name in ("query", "keys_values", "self_out", "cross_query", "cross_out", "inner", "outer")),
+        *(
+            (name, _Pointer)
+            for name in "query keys_values self_out cross_query cross_keys_values cross_out inner outer".split()
+        ),
         *((f"{name}_norm_{part}", _Pointer) for name in ("self", "cross", "final") for part in ("weight", "bias")),
         *((f"{name}_norm_epsilon", _Float) for name in ("self", "cross", "final")),
         ("pre_norm", ctypes.c_int32),
@@ -31,30 +34,92 @@ class BlockLayers(ctypes.Structure):
     ]
 
 
-class BlockState(ctypes.Structure):
-    """What a block runs on, as block.h describes it."""
+class Hypotheses(ctypes.Structure):
+    """What all blocks know of the hypotheses, as decoder_block.h describes it."""
 
     _fields_ = [
-        ("rows", _Pointer),
-        ("count", _Integer),
         ("entries", _Pointer),
         ("length", _Integer),
         ("stride", _Integer),
-        *((name, _Pointer) for name in ("prefix", "filled", "exit_states", "sentences", "source", "source_real")),
+        ("sentences", _Pointer),
+        ("exit_states", _Pointer),
+        ("lowest_exit", _Integer),
+    ]
+
+
+class BlockState(ctypes.Structure):
+    """What a decoder block keeps and runs on, as decoder_block.h describes it."""
+
+    _fields_ = [
+        ("number", _Integer),
+        ("rows", _Pointer),
+        ("count", _Integer),
+        ("hypotheses", ctypes.POINTER(Hypotheses)),
+        *((name, _Pointer) for name in "prefix filled encoder_states source source_filled source_real".split()),
         ("source_length", _Integer),
         ("projected", _Integer),
     ]
 
 
-_ROWS = [_Pointer, _Integer, _Integer]
+class Classifier(ctypes.Structure):
+    """An exit's classifier, as classifier.h describes it."""
+
+    _fields_ = [("norm_weight", _Pointer), ("norm_bias", _Pointer), ("norm_epsilon", _Float), ("projection", _Pointer)]
+
+
+class Choice(ctypes.Structure):
+    """Which tokens are the best, as classifier.h describes it.
+
+    Fields:
+        suppressed, num_suppressed: tokens that must not follow, int64.
+        penalized, penalty: a token that loses *penalty* behind the softmax.
+        wanted: how many of the best.
+    """
+
+    _fields_ = [
+        ("suppressed", _Pointer),
+        ("num_suppressed", _Integer),
+        ("penalized", _Integer),
+        ("penalty", _Float),
+        ("wanted", _Integer),
+    ]
+
+
+class SearchStep(ctypes.Structure):
+    """What a whole step runs on, as search_step.h describes it."""
+
+    _fields_ = [
+        ("blocks", _Integer),
+        ("width", _Integer),
+        ("layers", ctypes.POINTER(BlockLayers)),
+        ("states", ctypes.POINTER(BlockState)),
+        ("classifiers", ctypes.POINTER(Classifier)),
+        ("embedding", _Pointer),
+        ("embedding_scale", _Float),
+        ("position", _Pointer),
+        ("first_entry", _Integer),
+        ("fixed_exit", _Integer),
+        ("halting_weights", ctypes.POINTER(_Pointer)),
+        ("halting_biases", ctypes.POINTER(_Float)),
+        ("thresholds", ctypes.POINTER(_Float)),
+    ]
+
+
+_FOUND = [ctypes.POINTER(Choice), _Pointer, _Pointer]  # what is wanted, scores, tokens
 _SIGNATURES = {
     "instruction_set": ([], ctypes.c_int32),
     "set_threads": ([ctypes.c_int32], None),
     "linear_new": ([_Pointer, _Pointer, _Integer, _Integer, ctypes.c_int32], _Pointer),
     "linear_delete": ([_Pointer], None),
     "linear_apply": ([_Pointer, _Pointer, _Integer, _Pointer], None),
-    "block_run": ([ctypes.POINTER(BlockLayers), ctypes.POINTER(BlockState), _Pointer], None),
-    "best_tokens_of_rows": ([*_ROWS, _Pointer, _Integer, _Integer, _Float, _Integer, _Pointer, _Pointer], None),
+    "decoder_block_run": ([ctypes.POINTER(BlockLayers), ctypes.POINTER(BlockState), _Pointer], None),
+    "encoder_block_run": ([ctypes.POINTER(BlockLayers), _Pointer, _Integer, _Integer, _Pointer], None),
+    "choose_of_logits": ([_Pointer, _Integer, _Integer, *_FOUND], None),
+    "choose_of_states": ([ctypes.POINTER(Classifier), _Pointer, _Integer, *_FOUND], None),
+    "search_step_run": (
+        [ctypes.POINTER(SearchStep), ctypes.POINTER(Hypotheses), _Pointer, _Integer, *_FOUND, _Pointer],
+        None,
+    ),
 }
 
 
@@ -130,21 +195,40 @@ class Linear:
         return result
 
 
-def best_tokens(
-    kernels: ctypes.CDLL, logits: Tensor, width: int, suppressed: Tensor, penalized: int, penalty: float
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities and tokens of the *width* best continuations of each row, both ``(rows, width)``, sorted.
+def classifier(norm: Optional[nn.LayerNorm], projection: Linear) -> Classifier:
+    """*norm* (or none) and *projection*, which the caller keeps alive."""
+    if norm is None:
+        return Classifier(projection=projection.handle)
+    return Classifier(norm.weight.data_ptr(), norm.bias.data_ptr(), norm.eps, projection.handle)
+
+
+def choice(wanted: int, suppressed: np.ndarray, penalized: int, penalty: float) -> Choice:
+    """See :class:`Choice`; the caller keeps *suppressed*, int64, alive."""
+    return Choice(suppressed.ctypes.data, suppressed.size, penalized, penalty, wanted)
+
+
+def best_of_logits(kernels: ctypes.CDLL, logits: Tensor, choice: Choice) -> Tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities and tokens of the best continuations, both ``(rows, wanted)``, sorted.
 
     Args:
         logits: ``(rows, V)``; those of suppressed and penalized tokens are overwritten.
-        suppressed: tokens that must not follow, int64.
-        penalized: a token that loses *penalty* behind the softmax.
     """
     logits = logits.contiguous()
-    rows, vocabulary = logits.shape
-    scores, tokens = np.empty((rows, width), dtype=np.float32), np.empty((rows, width), dtype=np.int64)
-    kernels.best_tokens_of_rows(
-        logits.data_ptr(), rows, vocabulary, suppressed.data_ptr(), suppressed.numel(), penalized, penalty,
-        width, scores.ctypes.data, tokens.ctypes.data,
-    )  # fmt: skip
+    scores, tokens = room_for_best(logits.size(0), choice)
+    kernels.choose_of_logits(logits.data_ptr(), *logits.shape, choice, scores.ctypes.data, tokens.ctypes.data)
     return scores, tokens
+
+
+def best_of_states(
+    kernels: ctypes.CDLL, classifier: Classifier, states: Tensor, choice: Choice
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The same from h^n, ``(rows, width)``."""
+    states = states.contiguous()
+    scores, tokens = room_for_best(states.size(0), choice)
+    kernels.choose_of_states(classifier, states.data_ptr(), states.size(0), choice, scores.ctypes.data, tokens.ctypes.data)
+    return scores, tokens
+
+
+def room_for_best(rows: int, choice: Choice) -> Tuple[np.ndarray, np.ndarray]:
+    """Where scores and tokens are written to."""
+    return np.empty((rows, choice.wanted), dtype=np.float32), np.empty((rows, choice.wanted), dtype=np.int64)

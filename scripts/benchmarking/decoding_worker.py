@@ -80,9 +80,7 @@ class Worker:
         """One pass over the subset; batching is left out of the time."""
         batches = self.batches(batch_size)
         self.engine.translate(batches[0])  # packs weights, warms caches up
-        if self.engine.encoder_seconds is not None:
-            self.engine.encoder_seconds = 0.0
-        self.engine.work.update({name: 0 for name, count in self.engine.work.items() if count is not None})
+        self.engine.start()
         if self.use_cuda:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()

@@ -57,7 +57,7 @@ class FairseqEngine:
     def __init__(self, task, models, cfg, name: str, precision: str):
         self.models = models
         self.encoder_seconds = 0.0
-        self.work = dict.fromkeys(WORK)
+        self._work_before = dict.fromkeys(WORK, 0)
         generation = cfg.generation.copy()
         if name == STOCK:
             self.generator = task.build_generator(models, generation)
@@ -70,26 +70,20 @@ class FairseqEngine:
             self.generator = task.build_generator(models, generation)
             # Not before fairseq has imported the package as its user directory.
             import depth_adaptive_fairseq.generation.generator as generator
-            from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 
             generator.encode = self._timed(generator.encode)
-            self._count(IncrementalDecoder)
 
-    def _count(self, decoder) -> None:
-        """Count steps, block calls and block rows from now on."""
-        self.work = dict.fromkeys(WORK, 0)
-        begin_step, run_block, work = decoder.begin_step, decoder.run_block, self.work
+    @property
+    def work(self) -> dict:
+        """Steps, block calls and block rows since :meth:`start`, None for stock fairseq."""
+        counted = getattr(self.generator.model, "work", None)
+        return {name: None if counted is None else getattr(counted, name) - self._work_before[name] for name in WORK}
 
-        def counted_step(self, newest):
-            work["steps"] += 1
-            return begin_step(self, newest)
-
-        def counted_block(self, exit_index, hidden, rows):
-            work["block_calls"] += 1
-            work["block_rows"] += hidden.size(0)
-            return run_block(self, exit_index, hidden, rows)
-
-        decoder.begin_step, decoder.run_block = counted_step, counted_block
+    def start(self) -> None:
+        """Count time and work from now on."""
+        self.encoder_seconds = 0.0
+        self._work_before = dict.fromkeys(WORK, 0)
+        self._work_before = self.work
 
     def _timed(self, function):
         def call(*args, **kwargs):
@@ -122,6 +116,9 @@ class CTranslate2Engine:
 
     encoder_seconds = None
     work = dict.fromkeys(WORK)
+
+    def start(self) -> None:
+        """It tells nothing but its translations."""
 
     def __init__(self, folder: Path, task, cfg, precision: str, threads: int):
         import ctranslate2

@@ -1,15 +1,18 @@
 """fairseq-train with two gloo processes on a CPU computes what one process with twice the update frequency computes."""
 
 import functools
+import os
 import random
 import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.end_to_end.commands import PLUGIN, CommandServer, Finished, assert_ok
+from tests.end_to_end.commands import BIN, PLUGIN, QUIET_ENVIRONMENT, CommandServer, Finished, assert_ok
 
 UPDATES = 4
 MODEL = (
@@ -119,6 +122,28 @@ def parameters(folder: Path) -> dict:
     return torch.load(folder / "checkpoint_last.pt", map_location="cpu", weights_only=False)["model"]
 
 
+def assert_same_numbers(two: Finished, one: Finished) -> None:
+    """What was logged of every update and validation agrees."""
+    for kind, least in (("train_inner", UPDATES), ("valid", 1)):
+        expected, found = one.json_logs(kind), two.json_logs(kind)
+        assert len(expected) == len(found) >= least
+        for ours, theirs in zip(found, expected):
+            names = [name for key in theirs for name in COUNTED if key in (name, f"valid_{name}")]
+            assert names
+            for name in names:
+                key = name if kind == "train_inner" else f"valid_{name}"
+                assert float(ours[key]) == pytest.approx(float(theirs[key]), abs=2e-3), name
+
+
+def assert_same_parameters(two: Path, one: Path) -> None:
+    """So do the last checkpoints of both folders."""
+    expected = parameters(one)
+    for name, tensor in parameters(two).items():
+        if name.endswith("._float_tensor"):  # which fairseq never gives a value
+            continue
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=lambda text: f"{name}: {text}")
+
+
 @pytest.mark.parametrize(
     "regime, backend",
     [
@@ -133,19 +158,21 @@ def test_two_processes_train_as_one_does(trained_alone, pair, data, tmp_path, re
     command = (*command_for(data, regime), "--ddp-backend", backend, "--save-dir", together)
     two = train_together(pair, tmp_path, *command)
 
-    for kind, least in (("train_inner", UPDATES), ("valid", 1)):
-        expected, found = one.log.json_logs(kind), two.json_logs(kind)
-        assert len(expected) == len(found) >= least
-        for ours, theirs in zip(found, expected):
-            names = [name for key in theirs for name in COUNTED if key in (name, f"valid_{name}")]
-            assert names
-            for name in names:
-                key = name if kind == "train_inner" else f"valid_{name}"
-                assert float(ours[key]) == pytest.approx(float(theirs[key]), abs=2e-3), name
-    assert found[-1].get("valid_nll_1") and (regime in ("aligned", "mixed") or "valid_exit_loss" in found[-1])
+    assert_same_numbers(two, one.log)
+    last = two.json_logs("valid")[-1]
+    assert last.get("valid_nll_1") and (regime in ("aligned", "mixed") or "valid_exit_loss" in last)
+    assert_same_parameters(together, one.folder)
 
-    expected = parameters(one.folder)
-    for name, tensor in parameters(together).items():
-        if name.endswith("._float_tensor"):  # which fairseq never gives a value
-            continue
-        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=lambda text: f"{name}: {text}")
+
+def test_torchrun_starts_the_processes(trained_alone, data, tmp_path):
+    """Without anything set by hand."""
+    one, together = trained_alone("exit loss"), tmp_path / "together"
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", 2, "--master_port", free_port())
+    program, *options = command_for(data, "exit loss")
+    command = (*launcher, BIN / program, *options, "--ddp-backend", "legacy_ddp", "--save-dir", together)
+    done = subprocess.run(
+        [str(each) for each in command], cwd=tmp_path, env={**os.environ, **QUIET_ENVIRONMENT}, capture_output=True, text=True
+    )
+    two = assert_ok(Finished(done.returncode, done.stdout, done.stderr))
+    assert_same_numbers(two, one.log)
+    assert_same_parameters(together, one.folder)

@@ -84,11 +84,11 @@ def test_best_tokens(library, rows, vocabulary, width, spread, penalty, ties, se
     logits = spread * torch.randn(rows, vocabulary, generator=generator)
     if ties:
         logits = logits.round()
-    suppressed, penalized = torch.tensor([1, vocabulary - 1]), 3
+    suppressed, penalized = np.array([1, vocabulary - 1]), 3
     expected = logits.double().log_softmax(dim=-1)
     expected[:, suppressed] = -torch.inf
     expected[:, penalized] -= penalty
-    scores, tokens = kernels.best_tokens(library, logits.clone(), width, suppressed, penalized, penalty)
+    scores, tokens = kernels.best_of_logits(library, logits.clone(), kernels.choice(width, suppressed, penalized, penalty))
     torch.testing.assert_close(torch.from_numpy(scores).double(), expected.topk(width).values, atol=1e-4, rtol=1e-5)
     for row, best, found in zip(expected, scores, tokens):
         assert len(set(found.tolist())) == width
@@ -96,11 +96,30 @@ def test_best_tokens(library, rows, vocabulary, width, spread, penalty, ties, se
 
 
 def test_best_tokens_of_equals_come_by_number(library):
-    _, tokens = kernels.best_tokens(library, torch.zeros(2, 300), 8, torch.tensor([0, 2]), 5, 1.0)
+    suppressed = np.array([0, 2])
+    _, tokens = kernels.best_of_logits(library, torch.zeros(2, 300), kernels.choice(8, suppressed, 5, 1.0))
     assert tokens.tolist() == [[1, 3, 4, 6, 7, 8, 9, 10]] * 2
 
 
 def test_fewer_tokens_than_wanted(library):
-    suppressed = torch.arange(9)
-    scores, _ = kernels.best_tokens(library, torch.zeros(1, 12), 5, suppressed, 9, 0.0)
+    suppressed = np.arange(9)
+    scores, _ = kernels.best_of_logits(library, torch.zeros(1, 12), kernels.choice(5, suppressed, 9, 0.0))
     assert np.isfinite(scores[0, :3]).all() and (scores[0, 3:] == -np.inf).all()
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_classifier_and_best_tokens_in_one(library, norm):
+    torch.manual_seed(1)
+    states, layer = torch.randn(7, 20), torch.nn.Linear(20, 90, bias=False)
+    layer_norm = torch.nn.LayerNorm(20) if norm else None
+    if norm:
+        torch.nn.init.normal_(layer_norm.weight), torch.nn.init.normal_(layer_norm.bias)
+    packed = kernels.Linear(layer.weight, None, False, library)
+    suppressed = np.array([1])
+    choice = kernels.choice(6, suppressed, 3, 0.5)
+    scores, tokens = kernels.best_of_states(library, kernels.classifier(layer_norm, packed), states, choice)
+    with torch.no_grad():
+        logits = layer(layer_norm(states) if norm else states)
+    expected_scores, expected_tokens = kernels.best_of_logits(library, logits, choice)
+    assert (tokens == expected_tokens).all()
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)

@@ -31,6 +31,7 @@ POLICIES = {
     "patience": dict(exit_policy="patience", exit_patience=2),
     "saturation": dict(exit_policy="saturation", exit_saturation=0.9),
     "auto": dict(exit_policy="auto"),
+    "auto, each exit": dict(exit_policy="auto", exit_thresholds="0.55,0.5,0.45"),
 }
 
 
@@ -80,7 +81,7 @@ def test_states_while_the_beam_moves(library, name, lengths, beam, seed):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("name", ["post-norm", "pre-norm", "halting"])
+@pytest.mark.parametrize("name", ["post-norm", "pre-norm", "no cross-attention", "halting"])
 def test_translations(library, name, policy):
     models, sources = [float32_model(name)], random_sources(31, [9, 1, 4, 9, 2, 6])
     options = dict(beam=3, max_len_b=10, min_len=2, **POLICIES[policy])
@@ -135,28 +136,40 @@ def test_two_threads_give_what_one_gives(library):
         assert_same_sentence(two, one, tolerance=0)
 
 
-@pytest.mark.parametrize("name", ["post-norm", "pre-norm"])
+@pytest.mark.parametrize("name", ["post-norm", "halting"])
 def test_each_token_is_paid_for_up_to_its_exit(library, name, monkeypatch):
-    """With a beam of one the hypotheses show all that was computed: rows of each block, and copied states projected."""
+    """With a beam of one the hypotheses show all that was computed: tokens of each block, and copied states."""
     work = []
-    run = NativeBlock.run
 
-    def counted(self, kernels, state, hidden):
-        run(self, kernels, state, hidden)
-        work.append((blocks.index(self), state.count, state.projected))
+    def counted_block(self, kernels, state, hidden):
+        run_block(self, kernels, state, hidden)
+        work.append((state.number, state.count, state.projected))
 
-    monkeypatch.setattr(NativeBlock, "run", counted)
+    def counted_step(self, *args):
+        found = search_step(self, *args)
+        work.extend((state.number, state.count, state.projected) for state in self._states if state.count > 0)
+        return found
+
+    run_block, search_step = NativeBlock.run, NativeDecoder.search_step
+    monkeypatch.setattr(NativeBlock, "run", counted_block)
+    monkeypatch.setattr(NativeDecoder, "search_step", counted_step)
     model = float32_model(name)
-    blocks = inference_weights(model.decoder).blocks
-    generator = make_generator([model], beam=1, max_len_b=6, exit_policy="uniform", exit_seed=4)
+    policy = dict(exit_policy="geometric", exit_thresholds="0.55,0.5,0.45") if name == "halting" else POLICIES["uniform"]
+    generator = make_generator([model], beam=1, max_len_b=6, **policy)
     found = generator.generate([model], make_sample(random_sources(61, [5] * 6)))
     sentences = [hypotheses[0]["exits"].tolist() for hypotheses in found]
-    for number in range(4):
-        reached = [[exit_index > number for exit_index in exits] for exits in sentences]
+    assert len({exit_index for exits in sentences for exit_index in exits}) > 1
+    copied = 0
+    for number in range(1, 5):
+        reached = [[exit_index >= number for exit_index in exits] for exits in sentences]
         assert sum(count for block, count, _ in work if block == number) == sum(map(sum, reached))
         # Copied states are projected when a later token comes by, so those after the last one never are.
         passed = [len(row) - row[::-1].index(True) - sum(row) if any(row) else 0 for row in reached]
         assert sum(projected - count for block, count, projected in work if block == number) == sum(passed)
+        copied += sum(passed)
+    counts = generator.model.work
+    assert (counts.steps, counts.block_calls) == (max(map(len, sentences)), len(work))
+    assert (counts.block_rows, counts.copied_states) == (sum(map(sum, sentences)), copied)
 
 
 def test_what_the_kernels_do_not_know_runs_in_pytorch(library):
