@@ -74,8 +74,9 @@ class ExitRule(NamedTuple):
     """A policy that the native kernels can follow by themselves.
 
     Attributes:
-        fixed_exit: of all tokens; None: those of the halting classifier.
-        halting: weight, ``(width,)``, and bias, ``(1,)``, of chi^n's logit, n = 1 .. N-1, in float32.
+        fixed_exit: of all tokens; None: chosen token by token.
+        halting: weight, ``(width,)``, and bias, ``(1,)``, of chi^n's logit, n = 1 .. N-1, in float32; empty: tokens leave by the
+            largest probability.
         thresholds: tau_n.
     """
 

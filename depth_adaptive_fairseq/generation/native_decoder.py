@@ -178,9 +178,11 @@ class NativeDecoder:
 
     def _prepare(self, rule: ExitRule) -> kernels.SearchStep:
         weights, embedding = self.weights, self.weights.embedding
-        weight_addresses = (ctypes.c_void_p * len(rule.halting))(*(weight.data_ptr() for weight, _ in rule.halting))
-        biases = (ctypes.c_float * len(rule.halting))(*(float(bias) for _, bias in rule.halting))
-        thresholds = (ctypes.c_float * len(rule.halting))(*rule.thresholds)
+        weight_addresses = biases = None
+        if rule.halting:
+            weight_addresses = (ctypes.c_void_p * len(rule.halting))(*(weight.data_ptr() for weight, _ in rule.halting))
+            biases = (ctypes.c_float * len(rule.halting))(*(float(bias) for _, bias in rule.halting))
+        thresholds = (ctypes.c_float * len(rule.thresholds))(*rule.thresholds)
         self._kept = (rule, weight_addresses, biases, thresholds)
         return kernels.SearchStep(
             blocks=len(weights.blocks),

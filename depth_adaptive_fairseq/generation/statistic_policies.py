@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from depth_adaptive_fairseq.generation.exit_policies import BlockOutput, ExitPolicy, mean_over_members
+from depth_adaptive_fairseq.generation.exit_policies import BlockOutput, ExitPolicy, ExitRule, mean_over_members
 
 
 class StatisticExit(ExitPolicy):
@@ -42,6 +42,9 @@ class ConfidenceExit(StatisticExit):
 
     def passes(self, exit_index, statistic):
         return statistic > self.thresholds[exit_index - 1]
+
+    def rule(self):
+        return ExitRule(None, thresholds=self.thresholds)
 
 
 class EntropyExit(StatisticExit):

@@ -27,7 +27,9 @@ inline float largest_of(const float* x, int64_t count) {
 //   logits: (vocabulary); the suppressed ones are overwritten.
 //   suppressed: tokens that must not follow.
 //   penalized: a token that loses `penalty` once probabilities are known.
-inline void best_tokens(float* logits, int64_t vocabulary, const int64_t* suppressed, int64_t num_suppressed, int64_t penalized,
+//
+// Returns the largest probability of all tokens.
+inline float best_tokens(float* logits, int64_t vocabulary, const int64_t* suppressed, int64_t num_suppressed, int64_t penalized,
                         float penalty, int64_t wanted, float* scores, int64_t* tokens) {
     static thread_local std::vector<float> maxima, sorted;
     static thread_local std::vector<int64_t> found;
@@ -70,6 +72,7 @@ inline void best_tokens(float* logits, int64_t vocabulary, const int64_t* suppre
         scores[i] = i < there ? logits[found[i]] - log_normaliser : -INFINITY;
         tokens[i] = i < there ? found[i] : 0;
     }
+    return 1.0f / total;
 }
 
 }  // namespace

@@ -24,17 +24,21 @@ struct Choice {
 
 namespace {
 
-// logits: (rows, vocabulary), overwritten; scores, tokens: (rows, wanted).
-inline void choose(float* logits, int64_t rows, int64_t vocabulary, const Choice& choice, float* scores, int64_t* tokens) {
+// logits: (rows, vocabulary), overwritten; scores, tokens: (rows, wanted); confidences: largest probabilities, (rows), or null.
+inline void choose(float* logits, int64_t rows, int64_t vocabulary, const Choice& choice, float* scores, int64_t* tokens,
+                   float* confidences = nullptr) {
 #pragma omp parallel for num_threads(thread_count) schedule(static) if (thread_count > 1 && rows > 4)
-    for (int64_t row = 0; row < rows; ++row)
-        best_tokens(logits + row * vocabulary, vocabulary, choice.suppressed, choice.num_suppressed, choice.penalized, choice.penalty,
-                    choice.wanted, scores + row * choice.wanted, tokens + row * choice.wanted);
+    for (int64_t row = 0; row < rows; ++row) {
+        const float confidence =
+            best_tokens(logits + row * vocabulary, vocabulary, choice.suppressed, choice.num_suppressed, choice.penalized,
+                        choice.penalty, choice.wanted, scores + row * choice.wanted, tokens + row * choice.wanted);
+        if (confidences != nullptr) confidences[row] = confidence;
+    }
 }
 
 // hidden: h^n of the rows, (rows, width).
 inline void classify(const Classifier& classifier, const float* hidden, int64_t rows, const Choice& choice, float* scores,
-                     int64_t* tokens) {
+                     int64_t* tokens, float* confidences = nullptr) {
     static thread_local Buffer normed, logits;
     const Linear& projection = linear(classifier.projection);
     if (classifier.norm_weight != nullptr) {
@@ -44,7 +48,7 @@ inline void classify(const Classifier& classifier, const float* hidden, int64_t 
     }
     float* y = room(logits, rows * projection.outputs);
     projection.apply(hidden, rows, y, Then::assign);
-    choose(y, rows, projection.outputs, choice, scores, tokens);
+    choose(y, rows, projection.outputs, choice, scores, tokens, confidences);
 }
 
 }  // namespace

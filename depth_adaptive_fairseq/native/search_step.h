@@ -1,5 +1,5 @@
-// A whole step of beam search for exits that need no more than a fixed number or a geometric-like halting classifier: from the
-// newest tokens to the best continuations of each row.
+// A whole step of beam search, from the newest tokens to the best continuations of each row, for exits that are fixed, or that
+// a geometric-like halting classifier or the confidence of the prediction chooses.
 #pragma once
 
 #include "classifier.h"
@@ -17,8 +17,8 @@ struct SearchStep {
     float embedding_scale;
     const float* position;  // of the step, (width), or null
     int64_t first_entry;    // of the step's tokens
-    int64_t fixed_exit;     // of all tokens, or 0: those of the halting classifier
-    const float* const* halting_weights;  // of each exit but the last, (width)
+    int64_t fixed_exit;     // of all tokens, or 0: chosen token by token
+    const float* const* halting_weights;  // of each exit but the last, (width), or null: by confidence
     const float* halting_biases;          // (blocks - 1)
     const float* thresholds;              // tau_n, (blocks - 1)
 };
@@ -47,7 +47,7 @@ public:
             state.count = running.size();
             if (running.empty()) continue;  // its count tells that nothing was done
             DecoderBlock(step.layers[n - 1], state, hidden).run();
-            leave(n, rows, running, hidden, choice, scores, tokens, exits);
+            leave(n, running, hidden, choice, scores, tokens, exits);
         }
     }
 
@@ -61,49 +61,63 @@ private:
         }
     }
 
-    // Whether a token with state h^n leaves: at the first n < N where chi^n > tau_n (Eqs. 12 and 13).
-    bool leaves(int64_t n, const float* state) const {
+    // What is known about the rows that still run, behind a block.
+    struct Predictions {
+        Buffer scores, confidences;
+        std::vector<int64_t> tokens;
+    };
+
+    // Whether a token with state h^n leaves: at the first n < N where chi^n, or the largest probability, exceeds tau_n.
+    bool leaves(int64_t n, const float* state, float confidence) const {
         if (n == step.blocks) return true;
         if (step.fixed_exit != 0) return n == step.fixed_exit;
+        if (step.halting_weights == nullptr) return confidence > step.thresholds[n - 1];
         const float logit = product(state, step.halting_weights[n - 1], width) + step.halting_biases[n - 1];
         return 1.0f / (1.0f + std::exp(-logit)) > step.thresholds[n - 1];
     }
 
     // Take those that leave out of `running` and `hidden`, keep their states, and find their best tokens.
-    void leave(int64_t n, int64_t rows, std::vector<int64_t>& running, float* hidden, const Choice& choice, float* scores,
-               int64_t* tokens, int64_t* exits) {
-        static thread_local Buffer states, found_scores;
-        static thread_local std::vector<int64_t> leaving, found_tokens;
+    void leave(int64_t n, std::vector<int64_t>& running, float* hidden, const Choice& choice, float* scores, int64_t* tokens,
+               int64_t* exits) {
+        static thread_local Predictions predictions;
+        static thread_local Buffer states;
+        static thread_local std::vector<int64_t> leaving;  // places in `running`
+        const bool by_confidence = step.fixed_exit == 0 && step.halting_weights == nullptr && n < step.blocks;
+        if (by_confidence) predict(n, hidden, running.size(), choice, predictions);
+
         leaving.clear();
-        float* left = room(states, running.size() * width);
-        size_t staying = 0;
+        for (size_t i = 0; i < running.size(); ++i)
+            if (leaves(n, hidden + i * width, by_confidence ? predictions.confidences[i] : 0.0f)) leaving.push_back(i);
+        if (leaving.empty()) return;
+        float* left = room(states, leaving.size() * width);
+        for (size_t i = 0; i < leaving.size(); ++i) std::copy_n(hidden + leaving[i] * width, width, left + i * width);
+        if (!by_confidence) predict(n, left, leaving.size(), choice, predictions);
+        const int64_t wanted = choice.wanted;
+        for (size_t i = 0; i < leaving.size(); ++i) {
+            const int64_t row = running[leaving[i]], found = by_confidence ? leaving[i] : i;
+            exits[row] = n;
+            std::copy_n(predictions.scores.data() + found * wanted, wanted, scores + row * wanted);
+            std::copy_n(predictions.tokens.data() + found * wanted, wanted, tokens + row * wanted);
+            if (n < step.blocks) std::copy_n(left + i * width, width, hypotheses.exit_states + (step.first_entry + row) * width);
+        }
+        if (n < step.blocks) hypotheses.lowest_exit = std::min(hypotheses.lowest_exit, n);
+
+        size_t staying = 0, next = 0;  // the next one that leaves
         for (size_t i = 0; i < running.size(); ++i) {
-            const float* state = hidden + i * width;
-            if (leaves(n, state)) {
-                std::copy(state, state + width, left + leaving.size() * width);
-                leaving.push_back(running[i]);
+            if (next < leaving.size() && leaving[next] == static_cast<int64_t>(i)) {
+                ++next;
                 continue;
             }
-            if (staying != i) std::copy(state, state + width, hidden + staying * width);
+            if (staying != i) std::copy_n(hidden + i * width, width, hidden + staying * width);
             running[staying++] = running[i];
         }
         running.resize(staying);
-        if (leaving.empty()) return;
-        const int64_t count = leaving.size(), wanted = choice.wanted;
-        if (n < step.blocks) {
-            hypotheses.lowest_exit = std::min(hypotheses.lowest_exit, n);
-            for (int64_t i = 0; i < count; ++i)
-                std::copy(left + i * width, left + (i + 1) * width, hypotheses.exit_states + (step.first_entry + leaving[i]) * width);
-        }
-        for (const int64_t row : leaving) exits[row] = n;
-        if (count == rows) return classify(step.classifiers[n - 1], left, count, choice, scores, tokens);
-        found_tokens.resize(count * wanted);
-        float* best = room(found_scores, count * wanted);
-        classify(step.classifiers[n - 1], left, count, choice, best, found_tokens.data());
-        for (int64_t i = 0; i < count; ++i) {
-            std::copy(best + i * wanted, best + (i + 1) * wanted, scores + leaving[i] * wanted);
-            std::copy(found_tokens.data() + i * wanted, found_tokens.data() + (i + 1) * wanted, tokens + leaving[i] * wanted);
-        }
+    }
+
+    void predict(int64_t n, const float* states, int64_t count, const Choice& choice, Predictions& predictions) const {
+        float *scores = room(predictions.scores, count * choice.wanted), *confidences = room(predictions.confidences, count);
+        if (static_cast<int64_t>(predictions.tokens.size()) < count * choice.wanted) predictions.tokens.resize(count * choice.wanted);
+        classify(step.classifiers[n - 1], states, count, choice, scores, predictions.tokens.data(), confidences);
     }
 
     const SearchStep& step;

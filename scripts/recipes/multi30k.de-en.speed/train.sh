@@ -29,3 +29,6 @@ phase() {
 phase aligned --lr 1.5e-3 --warmup-updates 300 --total-num-update 1400 --max-update 1400
 phase geometric --finetune-from-model "$checkpoints/aligned/checkpoint_last.pt" --halting geometric --exit-loss-weight 1 \
   --oracle likelihood --oracle-penalty "${LAMBDA:-0.1}" --lr 3e-4 --warmup-updates 10 --total-num-update 150 --max-update 150
+phase continued --finetune-from-model "$checkpoints/geometric/checkpoint_last.pt" --halting geometric --exit-loss-weight 1 \
+  --oracle likelihood --oracle-penalty "${LAMBDA:-0.1}" --exit-weights inverse --lr 3e-4 --warmup-updates 10 \
+  --total-num-update 220 --max-update 220
