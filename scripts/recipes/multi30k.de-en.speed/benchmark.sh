@@ -11,11 +11,11 @@ fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data_bin=$1 checkpoints=$2
 
-engines=(stock full geometric:0.5 geometric:0.8 geometric:0.5@float16 geometric:0.5@int8 full@int8 fixed:1 fixed:2)
+engines=(stock full full@int8 geometric:0.6 geometric:0.6@int8 geometric:0.95 geometric:0.95@int8 fixed:1 fixed:2 fixed:3)
 if python -c 'import ctranslate2' 2> /dev/null; then
   engines+=(ct2 ct2@int8)
 fi
-exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/geometric/checkpoint_last.pt" \
+exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/continued/checkpoint_last.pt" \
   --engines "${engines[@]}" --batch-sizes ${BATCH_SIZES:-1 32 128} --threads ${THREADS:-1 2} \
-  --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-96}" --out "$here/benchmark.json" \
+  --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-0}" --out "$here/benchmark.json" \
   --options --max-len-a 1.2 --max-len-b 10
