@@ -14,6 +14,7 @@ options of fairseq-generate, `--lenpen 0.6` or `--fp16` for example.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -24,13 +25,20 @@ from typing import Dict, List
 
 from benchmarking.engines import CTRANSLATE2, STOCK, parse_engine
 from benchmarking.report import as_table, price_of_deciding, summarise
+from checkpoint_files.fixed_depth import to_fixed_depth
+from checkpoint_files.writing import write_checkpoint
+from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 from tqdm import tqdm
 
 SCRIPTS = Path(__file__).resolve().parent
 
 
 class WorkerProcess:
-    """A ``decoding_worker.py`` and the pipe to it."""
+    """A ``decoding_worker.py`` and the pipe to it, as a context; it loads while others do, until it is waited for.
+
+    Raises:
+        RuntimeError: it failed, now or later; the message holds its last line.
+    """
 
     def __init__(self, engine: str, threads: int, arguments: argparse.Namespace, exported: "Exported"):
         name = parse_engine(engine)[0]
@@ -47,26 +55,40 @@ class WorkerProcess:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
         )
+
+    def __enter__(self) -> "WorkerProcess":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has loaded everything."""
         self._answer()
 
     def decode(self, batch_size: int) -> Dict:
         """One pass over the subset."""
-        self.process.stdin.write(f"{batch_size}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended; there is no answer then
+            self.process.stdin.write(f"{batch_size}\n")
+            self.process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> Dict:
         line = self.process.stdout.readline()
         if line:
             return json.loads(line)
-        self.process.wait()
+        status = self.process.wait()
         self.errors.seek(0)
-        last = (self.errors.read().strip().splitlines() or ["no message"])[-1]
+        last = (self.errors.read().strip().splitlines() or [f"no message, status {status}"])[-1]
         raise RuntimeError(f"engine {self.engine} failed: {last}")
 
     def close(self) -> None:
-        self.process.stdin.close()
+        """Let the process end."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
 
 
 class Exported:
@@ -83,9 +105,8 @@ class Exported:
     def checkpoint(self) -> Path:
         out = self.folder / "full_depth.pt"
         if not out.exists():
-            depth = _num_exits(self.path)
-            script = str(SCRIPTS / "export_fixed_depth.py")
-            _run([sys.executable, script, str(self.path), "--exit-at", str(depth), "--out", str(out)])
+            state = load_checkpoint_to_cpu(str(self.path))
+            write_checkpoint(to_fixed_depth(state, int(state["cfg"]["model"].decoder_layers)), out)
         return out
 
     def ctranslate2_model(self) -> Path:
@@ -95,12 +116,6 @@ class Exported:
             paths = ["--model_path", self.checkpoint(), "--data_dir", self.data, "--output_dir", out]
             _run([sys.executable, "-c", converter, *map(str, paths)])
         return out
-
-
-def _num_exits(path: Path) -> int:
-    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-
-    return int(load_checkpoint_to_cpu(str(path))["cfg"]["model"].decoder_layers)
 
 
 def _run(command: List[str]) -> None:
@@ -120,18 +135,38 @@ def measure(arguments: argparse.Namespace, folder: Path) -> List[Dict]:
     total = len(arguments.threads) * len(arguments.batch_sizes) * len(arguments.engines) * arguments.repetitions
     with tqdm(total=total, unit="pass", disable=None) as progress:
         for threads in arguments.threads:
-            workers = [WorkerProcess(engine, threads, arguments, exported) for engine in arguments.engines]
-            for batch_size in arguments.batch_sizes:
-                for _ in range(arguments.repetitions):
-                    for worker in workers:
-                        progress.set_description(f"{worker.engine}, batch {batch_size}, {threads} threads")
-                        key = (threads, batch_size, worker.engine)
-                        rows.setdefault(key, {"passes": []})["passes"].append(worker.decode(batch_size))
-                        progress.update()
-                save(arguments, summarise(rows, arguments.engines[0]))
-            for worker in workers:
-                worker.close()
+            with contextlib.ExitStack() as stack:
+                workers = [
+                    stack.enter_context(WorkerProcess(engine, threads, arguments, exported)) for engine in arguments.engines
+                ]
+                for worker in workers:
+                    worker.wait_until_ready()
+                for batch_size in arguments.batch_sizes:
+                    for _ in range(arguments.repetitions):
+                        for worker in workers:
+                            progress.set_description(f"{worker.engine}, batch {batch_size}, {threads} threads")
+                            key = (threads, batch_size, worker.engine)
+                            rows.setdefault(key, {"passes": []})["passes"].append(worker.decode(batch_size))
+                            progress.update()
+                    save(arguments, summarise(rows, arguments.engines[0]))
     return summarise(rows, arguments.engines[0])
+
+
+def require(engines: List[str]) -> None:
+    """Check that *engines* can be had here, before any of them is measured.
+
+    Raises:
+        ValueError: there is no such engine or precision, or its program is not installed.
+    """
+    names = [parse_engine(engine)[0] for engine in engines]
+    if CTRANSLATE2 in names:
+        try:
+            import ctranslate2  # noqa: F401
+        except ImportError as error:
+            raise ValueError(
+                f"--engines {CTRANSLATE2} was given and CTranslate2 cannot be imported ({error}): install it with "
+                f"pip install '.[benchmark]', or leave {CTRANSLATE2} out"
+            ) from None
 
 
 def save(arguments: argparse.Namespace, summary: List[Dict]) -> None:
@@ -162,8 +197,7 @@ def main() -> None:
         if number < 1:
             parser.error(f"{number} was given for a number of sentences, threads or repetitions; give 1 or more")
     try:
-        for engine in arguments.engines:
-            parse_engine(engine)
+        require(arguments.engines)
         if not arguments.path.is_file():
             raise ValueError(f"--path {arguments.path} is not a file: give a checkpoint")
         with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         rows = json.loads(arguments.measurements.read_text(encoding="utf-8"))["rows"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"error: {arguments.measurements} is not a file of benchmark_decoding.py: {error}")
     print(as_table(rows))
     print(price_of_deciding(rows))

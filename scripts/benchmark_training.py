@@ -29,6 +29,8 @@ from tqdm import tqdm
 
 STEP = Path(__file__).resolve().parent / "benchmarking" / "training_step.py"
 
+LENGTH = 32  # tokens of every sentence, as in training_step.py, which takes seconds to import
+
 SHARED = ["--label-smoothing", "0.1", "--optimizer", "adam", "--lr", "1e-4", "--clip-norm", "3", "--dropout", "0.1"]
 KINDS = {
     "stock": ["--task", "translation", "--criterion", "label_smoothed_cross_entropy"],
@@ -125,11 +127,17 @@ def main() -> None:
     parser.add_argument("--show", type=Path, metavar="JSON", help="print the table of earlier measurements, and measure nothing")
     arguments = parser.parse_args()
     if arguments.show is not None:
-        print(as_table(json.loads(arguments.show.read_text(encoding="utf-8"))["results"]))
+        try:
+            results = json.loads(arguments.show.read_text(encoding="utf-8"))["results"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            sys.exit(f"error: {arguments.show} is not a file of benchmark_training.py: {error}")
+        print(as_table(results))
         return
     for name in ("max_tokens", "steps", "repetitions", "threads"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)} was given; give 1 or more")
+    if arguments.max_tokens < LENGTH:
+        parser.error(f"--max-tokens {arguments.max_tokens} was given; give {LENGTH} or more, the length of a sentence")
     total = len(arguments.settings) * len(KINDS) * arguments.repetitions
     with tqdm(total=total, unit="run", disable=None) as progress:
         results = [compare(setting, arguments, progress) for setting in arguments.settings]

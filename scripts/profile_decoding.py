@@ -16,10 +16,11 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, Dict, List
 
 import torch
 from benchmarking.decoding_worker import Worker
+from benchmarking.engines import CTRANSLATE2, STOCK, parse_engine
 from tabulate import tabulate
 
 import depth_adaptive_fairseq.generation.generator as generator
@@ -53,7 +54,6 @@ class Profile:
 
     def __init__(self):
         self.seconds: Counter = Counter()
-        self.steps = 0
         self._running: List[str] = [REST]
         self._since = time.process_time()
 
@@ -76,26 +76,19 @@ class Profile:
 
         return call
 
-    def counted(self, function: Callable) -> Callable:
-        """*function*, a call of which is a decoding step."""
-
-        def call(*args, **kwargs):
-            self.steps += 1
-            return function(*args, **kwargs)
-
-        return call
-
     def start(self) -> None:
         self.seconds.clear()
-        self.steps = 0
         self._since = time.process_time()
 
     def stop(self) -> None:
         self._switch()
 
 
-def profile(policy: str, arguments: argparse.Namespace) -> Profile:
-    """Decode with *policy*; the parts stay wrapped, so a process profiles one policy after another through one Profile."""
+def profile(policy: str, arguments: argparse.Namespace) -> Dict[str, float]:
+    """Decode with *policy*; returns milliseconds a step by part.
+
+    The parts stay wrapped, so a process profiles one policy after another through one Profile.
+    """
     words = [str(arguments.data), "--path", str(arguments.path), "--gen-subset", arguments.gen_subset, *arguments.options]
     worker = Worker(argparse.Namespace(engine=policy, threads=1, sentences=arguments.sentences, options=words))
     batches = worker.batches(arguments.batch_size)
@@ -103,11 +96,13 @@ def profile(policy: str, arguments: argparse.Namespace) -> Profile:
     begin_step = exit_policy.begin_step
     exit_policy.begin_step = lambda *given: PROFILE.timed(begin_step(*given), "exit decisions")
     worker.engine.translate(batches[0])
+    worker.engine.start()
     PROFILE.start()
     for batch in batches:
         worker.engine.translate(batch)
     PROFILE.stop()
-    return PROFILE
+    steps = worker.engine.work["steps"] / len(worker.engine.models)  # each member of an ensemble counts its own
+    return {part: 1e3 * PROFILE.seconds[part] / steps for part in [*PARTS, REST]}
 
 
 PROFILE = Profile()
@@ -120,7 +115,6 @@ def install(whole_steps: bool) -> None:
     for part, places in PARTS.items():
         for owner, name in places:
             setattr(owner, name, PROFILE.timed(getattr(owner, name), part))
-    BestTokens.__call__ = PROFILE.counted(BestTokens.__call__)
 
 
 def main() -> None:
@@ -134,12 +128,16 @@ def main() -> None:
     parser.add_argument("--whole-steps", action="store_true", help="let the kernels take whole steps, as they do when not profiled")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="more options of fairseq-generate")
     arguments = parser.parse_args()
+    if arguments.batch_size < 1:
+        parser.error(f"--batch-size {arguments.batch_size} was given; give 1 or more")
+    for policy in arguments.policies:
+        if parse_engine(policy)[0] in (STOCK, CTRANSLATE2):
+            raise ValueError(f"--policies {policy} was given, which has none of these parts: give policies of this plugin")
+    if not arguments.path.is_file():
+        raise ValueError(f"--path {arguments.path} is not a file: give a checkpoint")
     install(arguments.whole_steps)
     torch.set_num_threads(1)
-    columns = {}
-    for policy in arguments.policies:
-        found = profile(policy, arguments)
-        columns[policy] = {part: 1e3 * found.seconds[part] / found.steps for part in [*PARTS, REST]}
+    columns = {policy: profile(policy, arguments) for policy in arguments.policies}
     parts = [part for part in [*PARTS, REST] if any(column[part] > 0 for column in columns.values())]
     rows = [[part, *(f"{column[part]:.2f}" for column in columns.values())] for part in parts]
     rows.append(["all", *(f"{sum(column.values()):.2f}" for column in columns.values())])
@@ -149,5 +147,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

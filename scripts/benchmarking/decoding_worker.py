@@ -132,7 +132,10 @@ def main() -> None:
     parser.add_argument("options", nargs="+", help="fairseq-generate's, behind --")
     answers = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no answer
-    worker = Worker(parser.parse_args())
+    try:
+        worker = Worker(parser.parse_args())
+    except (ValueError, OSError) as error:  # wrong options: the sentence is enough
+        sys.exit(str(error))
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(worker.decode(int(line))), file=answers, flush=True)

@@ -26,15 +26,15 @@ def parse_engine(specification: str) -> Tuple[str, str]:
     """Name and precision of an engine.
 
     Raises:
-        ValueError: a precision that the engine does not have.
+        ValueError: no such engine, or a precision that it does not have.
     """
     name, _, precision = specification.partition("@")
+    if name != CTRANSLATE2:
+        policy_options(name)
     allowed = PRECISIONS.get(name, PRECISIONS["ours"])
     precision = precision or "float32"
     if precision not in allowed:
         raise ValueError(f"'{specification}' was given; the precisions of {name} are {', '.join(allowed)}")
-    if name not in (STOCK, CTRANSLATE2):
-        policy_options(name)
     return name, precision
 
 

@@ -69,24 +69,23 @@ def price_of_deciding(summary: List[Dict]) -> str:
     """What per-token exits cost beside the blocks they run, a sentence for each adaptive engine; empty without fixed exits.
 
     Time after the encoder, for each block call at batch 1 and for each row and block in larger batches, against that of
-    fixed exits, interpolated at the same number of block calls, or block rows, a step.
+    fixed exits of the same precision, interpolated at the same number of block calls, or block rows, a step.
     """
     lines = []
     for row in summary:
-        if row["steps"] is None or row["engine"].startswith(("fixed", "full", "stock")) or "@" in row["engine"]:
+        if row.get("steps") is None or _is_fixed(row):
             continue
         unit = "block_calls" if row["batch_size"] == 1 else "block_rows"
         fixed = [
             each
             for each in summary
-            if (each["threads"], each["batch_size"]) == (row["threads"], row["batch_size"])
-            and each["engine"].startswith(("fixed", "full"))
-            and "@" not in each["engine"]
+            if (each["threads"], each["batch_size"], _precision(each)) == (row["threads"], row["batch_size"], _precision(row))
+            and _is_fixed(each)
         ]
         fixed.sort(key=lambda each: each[unit] / each["steps"])
         depths = [each[unit] / each["steps"] for each in fixed]
         depth = row[unit] / row["steps"]
-        if len(fixed) < 2 or not depths[0] <= depth <= depths[-1]:
+        if len(set(depths)) < 2 or not depths[0] <= depth <= depths[-1]:
             continue
         ratio = _each(row, unit) / float(np.interp(depth, depths, [_each(each, unit) for each in fixed]))
         name = "block call" if unit == "block_calls" else "row and block"
@@ -95,6 +94,14 @@ def price_of_deciding(summary: List[Dict]) -> str:
             f"{ratio:.2f} times that of fixed exits with as many a step ({depth:.2f})"
         )
     return "\n".join(lines)
+
+
+def _is_fixed(row: Dict) -> bool:
+    return row["engine"].partition("@")[0].partition(":")[0] in ("fixed", "full")
+
+
+def _precision(row: Dict) -> str:
+    return row["engine"].partition("@")[2] or "float32"
 
 
 def _each(row: Dict, unit: str) -> float:

@@ -10,6 +10,7 @@ from omegaconf import open_dict
 from tqdm import tqdm
 
 from depth_adaptive_fairseq.generation.cost import DecoderSizes
+from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES
 from depth_adaptive_fairseq.generation.report import ExitStatistics
 
 STOCK = "stock"
@@ -46,18 +47,23 @@ def policy_options(specification: str) -> dict:
     """The task's options from ``policy`` or ``policy:argument`` (``fixed:3``, ``uniform:7``, ``confidence:0.9``).
 
     Raises:
-        ValueError: an argument for a policy that takes none.
+        ValueError: no policy, or an argument for one that takes none.
     """
     policy, _, argument = specification.partition(":")
+    if policy not in (STOCK, *EXIT_POLICIES):
+        raise ValueError(
+            f"'{specification}' was given; the policies are {', '.join(EXIT_POLICIES)}, and {STOCK} for fairseq's own decoding: "
+            "choose one of them"
+        )
+    if argument and policy not in ARGUMENTS:
+        raise ValueError(
+            f"'{specification}' was given; {policy} takes no argument: give '{policy}', or one of "
+            + ", ".join(f"{name}:..." for name in ARGUMENTS)
+        )
     if policy == STOCK:
         return {}
     options = {"exit_policy": policy}
     if argument:
-        if policy not in ARGUMENTS:
-            raise ValueError(
-                f"'{specification}' was given; {policy} takes no argument: give '{policy}', or one of "
-                + ", ".join(f"{name}:..." for name in ARGUMENTS)
-            )
         options[ARGUMENTS[policy]] = argument
     return options
 

@@ -50,6 +50,54 @@ def test_the_price_of_deciding_is_against_fixed_exits_of_the_same_depth():
     assert price_of_deciding(rows[1:]) == ""
 
 
+def price(*engines, batch_size=1):
+    """What is said of each engine, from (engine, seconds after the encoder, block calls, block rows), all of 100 steps."""
+    passes = {}
+    for engine, seconds, calls, rows in engines:
+        steps = None if calls is None else 100
+        found = one_pass(1.0 + seconds, steps=steps, block_calls=calls, block_rows=rows)
+        passes[1, batch_size, engine] = {"passes": [found]}
+    lines = price_of_deciding(summarise(passes, engines[0][0])).splitlines()
+    return dict(line.split(", batch ", 1) for line in lines)
+
+
+# 10, 8 and 6 ms a block call; 2.5, 2 and 1.5 ms a row and block.
+FIXED = [("fixed:1", 1.0, 100, 400), ("fixed:2", 1.6, 200, 800), ("full", 1.8, 300, 1200)]
+
+
+def test_every_engine_that_decides_has_a_price_and_no_other():
+    adaptive = ["geometric:0.5", "confidence:0.9,0.8", "uniform:7", "sequence", "patience:2", "margin:0.5@float32"]
+    others = [("stock", 3.0, None, None), ("ct2", 3.0, None, None), ("ct2@int8", 3.0, None, None)]
+    found = price(*others, *FIXED, *((name, 2.8, 250, 900) for name in adaptive))
+    assert list(found) == adaptive
+    for line in found.values():  # 11.2 against 7
+        assert "11.200 ms a block call, 1.60 times that of fixed exits with as many a step (2.50)" in line
+
+
+def test_larger_batches_are_compared_by_rows_and_blocks():
+    # Far more calls than any fixed exit: rows that leave at different exits need them. 2.1 ms against 1.75.
+    (line,) = price(*FIXED, ("geometric:0.5", 2.1, 290, 1000), batch_size=4).values()
+    assert "2.100 ms a row and block, 1.20 times that of fixed exits with as many a step (10.00)" in line
+
+
+def test_prices_are_of_equal_precision():
+    int8 = [("fixed:1@int8", 0.5, 100, 400), ("full@int8", 0.9, 300, 1200)]  # 5 and 3 ms a block call
+    adaptive = [(f"geometric:0.5{precision}", 1.6, 200, 800) for precision in ("", "@int8", "@float16")]
+    found = price(*FIXED, *int8, *adaptive)
+    assert list(found) == ["geometric:0.5", "geometric:0.5@int8"]
+    assert "8.000 ms a block call, 1.00 times" in found["geometric:0.5"]
+    assert "8.000 ms a block call, 2.00 times" in found["geometric:0.5@int8"]
+
+
+def test_no_price_without_fixed_exits_on_either_side():
+    deeper, less_deep = ("geometric:0.5", 1.0, 350, 1400), ("confidence:0.5", 1.0, 90, 360)
+    assert not price(*FIXED, deeper, less_deep)
+    same_depth = [("full", 1.8, 300, 1200), ("fixed:3", 1.8, 300, 1200)]
+    assert not price(*same_depth, ("confidence:1", 1.8, 300, 1200))
+    assert not price(*FIXED[:1], ("geometric:0.5", 1.0, 100, 400))
+    assert "1.00 times" in price(*FIXED, same_depth[1], ("confidence:1", 1.8, 300, 1200))["confidence:1"]
+
+
 def test_a_missing_checkpoint_is_said_in_a_sentence(tmp_path):
     command = [sys.executable, SCRIPTS / "benchmark_decoding.py", tmp_path, "--path", tmp_path / "none.pt"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
