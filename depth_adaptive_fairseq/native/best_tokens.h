@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <vector>
 
@@ -69,7 +70,8 @@ inline float best_tokens(float* logits, int64_t vocabulary, const int64_t* suppr
     const int64_t there = std::min<int64_t>(wanted, found.size());
     std::partial_sort(found.begin(), found.begin() + there, found.end(), better);
     for (int64_t i = 0; i < wanted; ++i) {
-        scores[i] = i < there ? logits[found[i]] - log_normaliser : -INFINITY;
+        const float score = i < there ? logits[found[i]] - log_normaliser : -INFINITY;
+        scores[i] = std::isnan(score) ? -INFINITY : score;
         tokens[i] = i < there ? found[i] : 0;
     }
     return 1.0f / total;

@@ -22,6 +22,14 @@ int32_t instruction_set() {
 #endif
 }
 
+// Changes whenever a structure does: what was compiled before an update of kernels.py is not called.
+int64_t layout() {
+    const int64_t sizes[] = {sizeof(BlockLayers), sizeof(Hypotheses), sizeof(BlockState), sizeof(Classifier), sizeof(Choice), sizeof(SearchStep)};
+    int64_t sum = 0;
+    for (const int64_t size : sizes) sum = sum * 1000 + size;
+    return sum;
+}
+
 void set_threads(int32_t threads) { thread_count = threads; }
 
 void* linear_new(const float* weight, const float* bias, int64_t outputs, int64_t inputs, int32_t int8) {

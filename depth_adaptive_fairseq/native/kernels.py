@@ -108,6 +108,7 @@ class SearchStep(ctypes.Structure):
 _FOUND = [ctypes.POINTER(Choice), _Pointer, _Pointer]  # what is wanted, scores, tokens
 _SIGNATURES = {
     "instruction_set": ([], ctypes.c_int32),
+    "layout": ([], _Integer),
     "set_threads": ([ctypes.c_int32], None),
     "linear_new": ([_Pointer, _Pointer, _Integer, _Integer, ctypes.c_int32], _Pointer),
     "linear_delete": ([_Pointer], None),
@@ -162,11 +163,22 @@ def _open(name: str) -> Optional[ctypes.CDLL]:
             opened = ctypes.CDLL(str(path))
         except OSError:  # of another platform or Python
             continue
+        if not all(hasattr(opened, function) for function in _SIGNATURES):
+            continue  # compiled from older sources
         for function, (arguments, result) in _SIGNATURES.items():
             getattr(opened, function).argtypes = arguments
             getattr(opened, function).restype = result
-        return opened
+        if opened.layout() == _layout():
+            return opened
     return None
+
+
+def _layout() -> int:
+    """What the library's function of that name gives for the structures above."""
+    total = 0
+    for structure in (BlockLayers, Hypotheses, BlockState, Classifier, Choice, SearchStep):
+        total = total * 1000 + ctypes.sizeof(structure)
+    return total
 
 
 class Linear:

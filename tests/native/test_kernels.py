@@ -123,3 +123,22 @@ def test_classifier_and_best_tokens_in_one(library, norm):
     expected_scores, expected_tokens = kernels.best_of_logits(library, logits, choice)
     assert (tokens == expected_tokens).all()
     np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+
+
+def test_logits_that_are_no_numbers(library):
+    """As PyTorch's path: what is not a number is never among the best."""
+    logits = torch.randn(2, 100)
+    logits[0, 7] = torch.nan
+    scores, _ = kernels.best_of_logits(library, logits, kernels.choice(5, np.array([1]), 3, 0.0))
+    assert (scores[0] == -np.inf).all() and np.isfinite(scores[1]).all()
+
+
+def test_an_outdated_copy_is_not_called(library, monkeypatch):
+    name = next(each for each in kernels.INSTRUCTION_SETS if kernels.load(each) is library)
+    monkeypatch.setattr(kernels, "_layout", lambda: 0)
+    kernels._open.cache_clear()
+    try:
+        with pytest.raises(OSError, match="install the package again"):
+            kernels.load(name)
+    finally:
+        kernels._open.cache_clear()

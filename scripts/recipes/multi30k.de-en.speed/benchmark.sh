@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Time what train.sh trained: benchmark.sh DATA_BIN CHECKPOINTS
 #
-# Writes benchmark.json beside this script, and prints a table. CTranslate2 takes part where it is installed.
+# Writes benchmark.json beside this script (or OUT), and prints a table. CTranslate2 takes part where it is installed. The files here were made with
+# THREADS=1 BATCH_SIZES="1 32"; BATCH_SIZES=128 SENTENCES=256 REPETITIONS=1 (benchmark.128.json); and THREADS=2 SENTENCES=128
+# REPETITIONS=1 (benchmark.2threads.json), the latter two with fewer engines.
 set -euo pipefail
 
 if (( $# != 2 )); then
@@ -17,5 +19,5 @@ if python -c 'import ctranslate2' 2> /dev/null; then
 fi
 exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/continued/checkpoint_last.pt" \
   --engines "${engines[@]}" --batch-sizes ${BATCH_SIZES:-1 32 128} --threads ${THREADS:-1 2} \
-  --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-0}" --out "$here/benchmark.json" \
+  --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-0}" --out "${OUT:-$here/benchmark.json}" \
   --options --max-len-a 1.2 --max-len-b 10
