@@ -45,6 +45,7 @@ def test_packed_again_when_the_precision_changes():
 
 
 def test_nothing_is_kept_of_a_model_that_is_gone():
+    gc.collect()  # models of other tests that are gone, too, must not go in between
     model = small_model(DICTIONARY, 1)
     inference_weights(model.decoder), inference_weights(model.encoder)
     decoder, size = weakref.ref(model.decoder), len(_KNOWN)
