@@ -47,7 +47,7 @@ class NativeDecoder:
         self._library.set_threads(torch.get_num_threads())
         self._width = weights.blocks[0].layers.width
         sentences, source_length, _ = encoder_states.shape
-        self._encoder_states = encoder_states.contiguous()
+        self._encoder_states = encoder_states.float().contiguous()
         self._source_real = None
         if padding_mask is not None and padding_mask.any():
             self._source_real = (~padding_mask).contiguous()
@@ -57,11 +57,11 @@ class NativeDecoder:
         self._first_entry = self._capacity = self._previous_rows = 0
         blocks = len(weights.blocks)
         self._hypotheses = kernels.Hypotheses(lowest_exit=blocks)
-        self._prefix = [torch.empty(0, 2 * self._width) for _ in range(blocks)]  # (entries, 2 width)
+        self._prefix = [torch.empty(0, 2 * self._width, dtype=torch.float32) for _ in range(blocks)]  # (entries, 2 width)
         self._filled = [torch.zeros(0, dtype=torch.bool) for _ in range(blocks)]  # (entries,)
-        self._exit_states = torch.empty(0, self._width)  # (entries, width)
+        self._exit_states = torch.empty(0, self._width, dtype=torch.float32)  # (entries, width)
         # Memory that nothing is written to takes none.
-        self._source = torch.empty(blocks, sentences, source_length, 2 * self._width)
+        self._source = torch.empty(blocks, sentences, source_length, 2 * self._width, dtype=torch.float32)
         self._source_filled = torch.zeros(blocks, sentences, dtype=torch.bool)
         self._states = (kernels.BlockState * blocks)()
         for index, state in enumerate(self._states):
@@ -123,7 +123,7 @@ class NativeDecoder:
         state = self._states[exit_index - 1]
         rows = torch.arange(self._sentences.size) if rows is None else rows
         state.rows, state.count = rows.data_ptr(), rows.numel()
-        hidden = hidden.clone(memory_format=torch.contiguous_format)
+        hidden = hidden.float().clone(memory_format=torch.contiguous_format)
         self.weights.blocks[exit_index - 1].run(self._library, state, hidden)
         self.work.add_block(state.count, state.projected - state.count)
         return hidden

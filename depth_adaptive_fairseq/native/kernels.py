@@ -201,7 +201,7 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         """From ``(..., inputs)`` to ``(..., outputs)``."""
-        x = x.contiguous()
+        x = x.float().contiguous()  # autocast may have made it something else
         result = x.new_empty(*x.shape[:-1], self.outputs)
         self._apply(self.handle, x.data_ptr(), x.numel() // self.inputs, result.data_ptr())
         return result
@@ -225,7 +225,7 @@ def best_of_logits(kernels: ctypes.CDLL, logits: Tensor, choice: Choice) -> Tupl
     Args:
         logits: ``(rows, V)``; those of suppressed and penalized tokens are overwritten.
     """
-    logits = logits.contiguous()
+    logits = logits.float().contiguous()
     scores, tokens = room_for_best(logits.size(0), choice)
     kernels.choose_of_logits(logits.data_ptr(), *logits.shape, choice, scores.ctypes.data, tokens.ctypes.data)
     return scores, tokens
@@ -235,7 +235,7 @@ def best_of_states(
     kernels: ctypes.CDLL, classifier: Classifier, states: Tensor, choice: Choice
 ) -> Tuple[np.ndarray, np.ndarray]:
     """The same from h^n, ``(rows, width)``."""
-    states = states.contiguous()
+    states = states.float().contiguous()
     scores, tokens = room_for_best(states.size(0), choice)
     kernels.choose_of_states(classifier, states.data_ptr(), states.size(0), choice, scores.ctypes.data, tokens.ctypes.data)
     return scores, tokens

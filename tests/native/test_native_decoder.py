@@ -200,3 +200,17 @@ def test_without_a_library_pytorch_decodes(monkeypatch):
     model = float32_model("pre-norm")
     assert not inference_weights(model.decoder).native
     assert isinstance(make_generator([model], beam=2, max_len_b=4).generate([model], make_sample([[5, 2]]))[0][0]["exits"], torch.Tensor)
+
+
+def test_whatever_the_default_dtype(library):
+    """The kernels' memory is float32 all the same."""
+    models, sources = [float32_model("pre-norm")], random_sources(35, [5, 3, 8])
+    options = dict(beam=3, max_len_b=20, exit_policy="confidence", exit_thresholds="0.3", decoding_kernels="native")
+    expected = make_generator(models, **options).generate(models, make_sample(sources))
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = make_generator(models, **options).generate(models, make_sample(sources))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for ours, theirs in zip(found, expected):
+        assert_same_sentence(ours, theirs)
