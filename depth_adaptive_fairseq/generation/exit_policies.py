@@ -123,7 +123,7 @@ class FixedExit(ExitPolicy):
         return lambda exit_index, rows, block: exit_index == self.exit_index
 
     def rule(self):
-        return ExitRule(self.exit_index)
+        return ExitRule(self.exit_index) if type(self) in (FixedExit, FullDepth) else None  # a subclass may decide otherwise
 
 
 class FullDepth(FixedExit):

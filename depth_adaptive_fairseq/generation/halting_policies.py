@@ -81,5 +81,6 @@ class GeometricExit(ExitPolicy):
         return leave
 
     def rule(self):
-        plain = len(self._layers) == 1 and all(weight.dtype == torch.float32 for weight, _ in self._layers[0])
+        plain = type(self) is GeometricExit and len(self._layers) == 1
+        plain = plain and all(weight.dtype == torch.float32 for weight, _ in self._layers[0])
         return ExitRule(None, self._layers[0], self.thresholds) if plain else None

@@ -44,7 +44,7 @@ class ConfidenceExit(StatisticExit):
         return statistic > self.thresholds[exit_index - 1]
 
     def rule(self):
-        return ExitRule(None, thresholds=self.thresholds)
+        return ExitRule(None, thresholds=self.thresholds) if type(self) is ConfidenceExit else None
 
 
 class EntropyExit(StatisticExit):

@@ -96,7 +96,10 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
 
     def _position(self, tokens: Tensor, step: int) -> Tensor:
         table, place = getattr(self.embed_positions, "weights", None), self.padding_idx + 1 + step
-        if table is not None and place < table.size(0) and (table.device, table.dtype) == (tokens.device, torch.float32):
+        if table is not None and place < table.size(0) and (table.device, table.dtype) == (
+            tokens.device,
+            self.embed_tokens.weight.dtype,
+        ):
             return table[place]  # sinusoidal; fairseq's own way to this row costs a block's attention at batch 1
         # An incremental state, even an empty one, asks fairseq for the last position only; it reads but the length.
         return self.embed_positions(tokens.expand(-1, step + 1), incremental_state={})

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
+from depth_adaptive_fairseq.generation.statistic_policies import ConfidenceExit
 from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import inference_weights
 from depth_adaptive_fairseq.modules.native_block import NativeBlock
@@ -214,3 +215,24 @@ def test_whatever_the_default_dtype(library):
         torch.set_default_dtype(torch.float32)
     for ours, theirs in zip(found, expected):
         assert_same_sentence(ours, theirs)
+
+
+def test_a_policy_of_somebody_else_decides_itself(library):
+    """A subclass may decide otherwise than the rule that the kernels know."""
+
+    class Never(ConfidenceExit):
+        def passes(self, exit_index, statistic):
+            return torch.zeros_like(statistic, dtype=torch.bool)
+
+    model = float32_model("pre-norm")
+    generator = make_generator([model], beam=2, max_len_b=5, exit_policy="confidence", exit_thresholds=0.0)
+    generator.model.policy = Never([0.0] * 3)
+    [[best, *_]] = generator.generate([model], make_sample([[5, 7, 2]]))
+    assert set(best["exits"].tolist()) == {4}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_on_a_processor(dtype):
+    model = make_model(MODELS["pre-norm"], torch.float32).to(dtype)
+    [[best, *_]] = make_generator([model], beam=2, max_len_b=5, exit_policy="uniform").generate([model], make_sample([[5, 7, 2]]))
+    assert len(best["exits"]) == len(best["tokens"])
