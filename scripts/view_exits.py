@@ -15,6 +15,7 @@ from pathlib import Path
 
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
+from shared.exit_log import read_exit_records
 
 STYLE = """
 body { font: 16px/1.4 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -34,14 +35,7 @@ def read_log(path: Path) -> list:
     Raises:
         ValueError: the file is not an exit log.
     """
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            records.append((record["id"], record["tokens"], record["exits"], record["scores"]))
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise ValueError(f"line {number} of {path} is not a record of --exit-log") from None
-    return sorted(records)
+    return sorted(read_exit_records(path, "id", "tokens", "exits", "scores"))
 
 
 def token_html(token: str, exit_index: int, log_probability: float, depth: int) -> str:

@@ -81,6 +81,17 @@ class PrefixKeys:
             self.filled[before:] = False
 
 
+_FIRST_STEPS = 16  # steps that buffers have room for once the beam is known
+
+
+def next_capacity(before: int, needed: int, rows: int) -> int:
+    """How many entries to make room for when *needed* no longer fit in *before*; *rows* come with each step.
+
+    The first step, which has one row a sentence, gets what it needs; later ones some steps' worth, and then twice as much.
+    """
+    return needed if before == 0 else max(2 * before, _FIRST_STEPS * rows)
+
+
 def grown(buffer: Tensor, capacity: int) -> Tensor:
     """*buffer* with *capacity* places in its first dimension; new ones hold anything."""
     if buffer.size(0) >= capacity:

@@ -55,17 +55,17 @@ class BestTokens:
             return self._by_pytorch(group, step)
         choice = self._choices[step >= self.options.min_len]
         if group.output.has_logits or self.options.temperature != 1.0:
-            logits = group.output.logits()[0]
-            return kernels.best_of_logits(kernels.library(), logits / self.options.temperature, choice)
+            return kernels.best_of_logits(kernels.library(), self._logits(group), choice)
         classifier, states = group.output.classifiers[0].native(group.output.hidden[0])
         return kernels.best_of_states(kernels.library(), classifier, states, choice)
 
-    def _log_probabilities(self, group: Leavers) -> Tensor:
+    def _logits(self, group: Leavers) -> Tensor:
         logits = group.output.logits()[0]
-        if self.options.temperature != 1.0:
-            logits = logits / self.options.temperature
+        return logits if self.options.temperature == 1.0 else logits / self.options.temperature
+
+    def _log_probabilities(self, group: Leavers) -> Tensor:
         # One fused pass; PyTorch's logsumexp alone takes longer.
-        return logits.log_softmax(dim=-1, dtype=torch.float32)  # (rows, V)
+        return self._logits(group).log_softmax(dim=-1, dtype=torch.float32)  # (rows, V)
 
     def _only_the_end(self, group: Leavers) -> Tuple[np.ndarray, np.ndarray]:
         scores = self._log_probabilities(group)

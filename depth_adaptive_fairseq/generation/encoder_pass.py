@@ -57,7 +57,6 @@ def encode(
 
 def _run_natively(blocks: List[NativeBlock], hidden: Tensor, real: Optional[Tensor]) -> Tensor:
     library = kernels.library()
-    library.set_threads(torch.get_num_threads())
     hidden = hidden.float().clone(memory_format=torch.contiguous_format)
     for block in blocks:
         block.run_sentences(library, hidden, real)

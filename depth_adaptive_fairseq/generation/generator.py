@@ -15,6 +15,7 @@ from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy
 from depth_adaptive_fairseq.generation.search_options import SearchOptions
 from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.inference_linear import Packing
+from depth_adaptive_fairseq.native import kernels
 
 
 class DepthAdaptiveEnsemble(EnsembleModel):
@@ -51,6 +52,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
 
     def begin(self, net_input: dict, rows_per_sentence: int) -> BatchDecoder:
         """Encode a batch; returns what decodes it."""
+        kernels.set_threads(torch.get_num_threads())
         self._batch = BatchDecoder(
             self.models,
             self.policy,

@@ -12,13 +12,11 @@ from typing import List, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.attention_caches import PrefixKeys, SourceKeys, grown, split_keys_values
+from depth_adaptive_fairseq.generation.attention_caches import PrefixKeys, SourceKeys, grown, next_capacity, split_keys_values
 from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.block_parts import attend
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
 from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, InferenceWeights
-
-_FIRST_STEPS = 16  # steps that the first buffers have room for; they double when hypotheses grow beyond
 
 
 class _Placement(NamedTuple):
@@ -104,7 +102,7 @@ class IncrementalDecoder:
         self._previous_rows = newest.size(0)
         needed = self._first_entry + newest.size(0)
         if needed > self._capacity:
-            self._capacity = max(2 * self._capacity, needed if self.entries is None else _FIRST_STEPS * newest.size(0))
+            self._capacity = next_capacity(self._capacity, needed, newest.size(0))
             self._numbers = torch.arange(self._capacity, device=newest.device)
         fresh = self._numbers[self._first_entry : needed, None]
         self.entries = fresh if self.entries is None else torch.cat([self.entries, fresh], dim=1)

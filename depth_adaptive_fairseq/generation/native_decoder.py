@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.attention_caches import grown
+from depth_adaptive_fairseq.generation.attention_caches import grown, next_capacity
 from depth_adaptive_fairseq.generation.exit_policies import ExitRule
 from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
 from depth_adaptive_fairseq.modules.inference_weights import InferenceWeights
 from depth_adaptive_fairseq.native import kernels
 
-_FIRST_STEPS = 16  # steps that the first buffers have room for; they double when hypotheses grow beyond
+_FIRST_STEPS = 16  # steps that each row's list of entries has room for; it doubles when hypotheses grow beyond
 
 
 class NativeDecoder:
@@ -44,7 +44,6 @@ class NativeDecoder:
         self.weights = weights
         self.work = work or Work()
         self._library = kernels.library()
-        self._library.set_threads(torch.get_num_threads())
         self._width = weights.blocks[0].layers.width
         sentences, source_length, _ = encoder_states.shape
         self._encoder_states = encoder_states.float().contiguous()
@@ -91,7 +90,7 @@ class NativeDecoder:
         self._previous_rows = rows
         needed = self._first_entry + rows
         if needed > self._capacity:
-            self._make_room(max(2 * self._capacity, needed if length else _FIRST_STEPS * rows))
+            self._make_room(next_capacity(self._capacity, needed, rows))
         if length == self._entries.shape[1]:
             self._entries = np.concatenate([self._entries, np.empty_like(self._entries)], axis=1)
         self._entries[:, length] = np.arange(self._first_entry, needed)

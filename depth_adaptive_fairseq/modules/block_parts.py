@@ -16,9 +16,13 @@ def run_sublayer(layer: nn.Module, norm: nn.Module, hidden: Tensor, function: Ca
 
 def attend(attention: MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor, mask: Optional[Tensor]) -> Tensor:
     """Attention of projected heads, ``(..., heads, length, head_dim)``; *mask* is True where attention is allowed."""
-    dropout = attention.dropout_module
-    active = dropout.training or dropout.apply_during_inference  # --retain-dropout
-    return scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout.p if active else 0.0)
+    dropout = active_dropout(attention.dropout_module)
+    return scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=0.0 if dropout is None else dropout.p)
+
+
+def active_dropout(module: nn.Module) -> Optional[nn.Module]:
+    """*module*, fairseq's dropout, or None where it does nothing; ``--retain-dropout`` makes it do something at inference."""
+    return module if module.p > 0 and (module.training or module.apply_during_inference) else None
 
 
 def split_heads(attention: MultiheadAttention, states: Tensor) -> Tensor:

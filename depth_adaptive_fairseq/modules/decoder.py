@@ -3,7 +3,6 @@
 import copy
 from typing import Optional
 
-import torch
 from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor, nn
 
@@ -91,18 +90,9 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
         """h^0 of each row's *newest* token, ``(batch,)``, the one at position *step* (from 0): ``(batch, width)``."""
         tokens, positions = newest.unsqueeze(1), None
         if self.embed_positions is not None:
-            positions = self._position(tokens, step)
+            # An incremental state, even an empty one, asks fairseq for the last position only; it reads but the length.
+            positions = self.embed_positions(tokens.expand(-1, step + 1), incremental_state={})
         return self._embed(tokens, positions).squeeze(1)
-
-    def _position(self, tokens: Tensor, step: int) -> Tensor:
-        table, place = getattr(self.embed_positions, "weights", None), self.padding_idx + 1 + step
-        if table is not None and place < table.size(0) and (table.device, table.dtype) == (
-            tokens.device,
-            self.embed_tokens.weight.dtype,
-        ):
-            return table[place]  # sinusoidal; fairseq's own way to this row costs a block's attention at batch 1
-        # An incremental state, even an empty one, asks fairseq for the last position only; it reads but the length.
-        return self.embed_positions(tokens.expand(-1, step + 1), incremental_state={})
 
     def _embed(self, tokens: Tensor, positions: Optional[Tensor]) -> Tensor:
         hidden = self.embed_scale * self.embed_tokens(tokens)

@@ -7,6 +7,8 @@ from fairseq.modules import SinusoidalPositionalEmbedding
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from depth_adaptive_fairseq.modules.block_parts import active_dropout
+
 
 class InferenceEmbedding:
     """Scaled token embedding plus the position's, which is one row of a table.
@@ -26,7 +28,6 @@ class InferenceEmbedding:
     def of(cls, decoder: nn.Module) -> Optional["InferenceEmbedding"]:
         """That of *decoder*; None where it does anything else, and for an encoder."""
         tokens, positions = decoder.embed_tokens, decoder.embed_positions
-        dropout = decoder.dropout_module
         plain = (
             hasattr(decoder, "embed_newest")
             and type(tokens) is nn.Embedding
@@ -34,7 +35,7 @@ class InferenceEmbedding:
             and decoder.quant_noise is None
             and decoder.project_in_dim is None
             and decoder.layernorm_embedding is None
-            and not (dropout.p > 0 and (dropout.training or dropout.apply_during_inference))
+            and active_dropout(decoder.dropout_module) is None
         )
         if not plain:
             return None

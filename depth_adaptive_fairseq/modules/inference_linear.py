@@ -5,10 +5,10 @@ belong to one decoding and not to the model.
 """
 
 import warnings
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from depth_adaptive_fairseq.native import kernels
@@ -140,6 +140,15 @@ def pack_linear(
     if wide and OneDnnLinear.can_pack(weight):
         return OneDnnLinear(weight, bias)
     return InferenceLinear(weight.detach(), None if bias is None else bias.detach())
+
+
+def pack_together(layers: Sequence[nn.Linear], packing: Packing, wide: bool = False) -> InferenceLinear:
+    """Several layers of the same input as one."""
+    if len(layers) == 1:
+        return pack_linear(layers[0].weight, layers[0].bias, packing, wide)
+    weight = torch.cat([layer.weight for layer in layers])
+    biases = [layer.bias for layer in layers]
+    return pack_linear(weight, None if biases[0] is None else torch.cat(biases), packing, wide)
 
 
 class _without_deprecation_warnings(warnings.catch_warnings):

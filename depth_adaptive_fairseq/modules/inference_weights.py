@@ -8,8 +8,9 @@ import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
+from depth_adaptive_fairseq.modules.block_parts import active_dropout
 from depth_adaptive_fairseq.modules.inference_embedding import InferenceEmbedding
-from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, Packing, pack_linear
+from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, Packing, pack_together
 from depth_adaptive_fairseq.modules.native_block import NativeBlock
 from depth_adaptive_fairseq.native import kernels
 
@@ -33,13 +34,13 @@ class BlockWeights:
         self.cross_keys_values: Optional[InferenceLinear] = None
         cross: Optional[MultiheadAttention] = getattr(layer, "encoder_attn", None)
         if cross is not None:
-            self.cross_query = _pack([cross.q_proj], packing)
-            self.cross_keys_values = _pack([cross.k_proj, cross.v_proj], packing)
-            self.cross_out = _pack([cross.out_proj], packing)
-        self._fc1, self._fc2 = _pack([layer.fc1], packing), _pack([layer.fc2], packing)
+            self.cross_query = pack_together([cross.q_proj], packing)
+            self.cross_keys_values = pack_together([cross.k_proj, cross.v_proj], packing)
+            self.cross_out = pack_together([cross.out_proj], packing)
+        self._fc1, self._fc2 = pack_together([layer.fc1], packing), pack_together([layer.fc2], packing)
         # Modules that do nothing at inference are not called; --retain-dropout makes them do something.
-        self.dropout = _active_dropout(layer.dropout_module)
-        self.activation_dropout = _active_dropout(layer.activation_dropout_module)
+        self.dropout = active_dropout(layer.dropout_module)
+        self.activation_dropout = active_dropout(layer.activation_dropout_module)
 
     def keys_values(self, states: Tensor) -> Tensor:
         """Self-attention's keys and values only, ``(..., 2 width)``."""
@@ -67,7 +68,7 @@ class ClassifierWeights:
     def __init__(self, classifier: nn.Module, packing: Packing):
         self.layer_norm = classifier.layer_norm
         self.project_out = classifier.project_out
-        self.projection = _pack([classifier.projection], packing, wide=True)
+        self.projection = pack_together([classifier.projection], packing, wide=True)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """From the raw block output, ``(rows, width)``, to logits, ``(rows, V)``."""
@@ -145,25 +146,11 @@ def inference_weights(module: nn.Module, packing: Packing = Packing(), num_updat
 
 
 def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], packing: Packing, num_updates: int) -> tuple:
-    retained = _active_dropout(module.dropout_module) is not None
+    retained = active_dropout(module.dropout_module) is not None
     addresses, versions = tuple(map(Tensor.data_ptr, parameters)), tuple(map(attrgetter("_version"), parameters))
     return packing, num_updates, retained, addresses, versions
 
 
 def _self_attention(attention: MultiheadAttention, packing: Packing) -> Tuple[InferenceLinear, InferenceLinear]:
-    together = _pack([attention.q_proj, attention.k_proj, attention.v_proj], packing)
-    return together, _pack([attention.out_proj], packing)
-
-
-def _pack(layers: List[nn.Linear], packing: Packing, wide: bool = False) -> InferenceLinear:
-    """Several layers of the same input as one."""
-    if len(layers) == 1:
-        return pack_linear(layers[0].weight, layers[0].bias, packing, wide)
-    weight = torch.cat([layer.weight for layer in layers])
-    biases = [layer.bias for layer in layers]
-    bias = None if biases[0] is None else torch.cat(biases)
-    return pack_linear(weight, bias, packing, wide)
-
-
-def _active_dropout(module: nn.Module) -> Optional[nn.Module]:
-    return module if module.p > 0 and (module.training or module.apply_during_inference) else None
+    together = pack_together([attention.q_proj, attention.k_proj, attention.v_proj], packing)
+    return together, pack_together([attention.out_proj], packing)

@@ -6,7 +6,8 @@ import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
-from depth_adaptive_fairseq.modules.inference_linear import NativeLinear, Packing
+from depth_adaptive_fairseq.modules.block_parts import active_dropout
+from depth_adaptive_fairseq.modules.inference_linear import InferenceLinear, Packing, pack_together
 from depth_adaptive_fairseq.native import kernels
 
 
@@ -18,15 +19,9 @@ class NativeBlock:
     """
 
     def __init__(self, layer: nn.Module, packing: Packing):
-        int8 = packing.quantization == "int8"
+        def pack(*linears: nn.Linear) -> InferenceLinear:
+            return pack_together(linears, packing)
 
-        def pack(*linears: nn.Linear) -> NativeLinear:
-            weight = torch.cat([each.weight for each in linears])
-            biases = [each.bias for each in linears]
-            return NativeLinear(weight, None if biases[0] is None else torch.cat(biases), int8)
-
-        self.layer = layer
-        self.heads: int = layer.self_attn.num_heads
         attention, cross = layer.self_attn, getattr(layer, "encoder_attn", None)
         linears = {
             "query": pack(attention.q_proj),
@@ -46,7 +41,7 @@ class NativeBlock:
         self.layers = kernels.BlockLayers(
             pre_norm=layer.normalize_before,
             width=attention.embed_dim,
-            heads=self.heads,
+            heads=attention.num_heads,
             **{name: linear.packed.handle for name, linear in linears.items()},
             **{f"{name}_norm_weight": norm.weight.data_ptr() for name, norm in norms.items()},
             **{f"{name}_norm_bias": norm.bias.data_ptr() for name, norm in norms.items()},
@@ -64,10 +59,10 @@ class NativeBlock:
             and not getattr(layer, "cross_self_attention", False)
             and layer.activation_fn is torch.nn.functional.relu
             and all(attention is None or _is_plain(attention) for attention in attentions)
-            and not any(each.p > 0 and (each.training or each.apply_during_inference) for each in dropouts)
+            and not any(active_dropout(each) is not None for each in dropouts)
         )
 
-    def run(self, library, state: "kernels.BlockState", hidden: Tensor) -> None:
+    def run(self, library, state: kernels.BlockState, hidden: Tensor) -> None:
         """Replace *hidden*, h^{n-1} of the rows of *state*, ``(rows, width)``, by h^n: a decoder's block."""
         library.decoder_block_run(self.layers, state, hidden.data_ptr())
 
@@ -82,4 +77,4 @@ class NativeBlock:
 
 
 def _is_plain(attention: MultiheadAttention) -> bool:
-    return attention.bias_k is None and not attention.add_zero_attn and attention.head_dim * attention.num_heads == attention.embed_dim
+    return attention.bias_k is None and not attention.add_zero_attn

@@ -21,9 +21,6 @@ constexpr int SHIFT = INPUT_LIMIT + 1;
 inline Ints multiply_add(Ints sums, int32_t inputs, const int8_t* weights) {
 #if defined(__AVX512VNNI__)
     return (Ints)_mm512_dpbusd_epi32((__m512i)sums, _mm512_set1_epi32(inputs), load<__m512i>(weights));
-#elif defined(__AVX512BW__)
-    const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi32(inputs), load<__m512i>(weights));
-    return sums + (Ints)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
 #elif defined(__AVX2__)
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi32(inputs), load<__m256i>(weights));
     return sums + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
@@ -68,12 +65,9 @@ public:
             row_scales[row] = quantize(x + row * inputs, quantized.data() + row * groups * GROUP);
         const uint8_t* inputs_8 = quantized.data();
         const float* scales_x = row_scales.data();
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
-        for (int64_t panel = 0; panel < panels; ++panel) {
-            int64_t row = 0;
-            for (; row + TILE_ROWS <= rows; row += TILE_ROWS) tile<TILE_ROWS>(inputs_8, scales_x, row, panel, y, then);
-            rest<TILE_ROWS - 1>(rows - row, inputs_8, scales_x, row, panel, y, then);
-        }
+        for_each_tile(rows, [&](auto height, int64_t row, int64_t panel) {
+            tile<decltype(height)::value>(inputs_8, scales_x, row, panel, y, then);
+        });
     }
 
 private:
@@ -87,14 +81,6 @@ private:
         for (int64_t k = 0; k < inputs; ++k)
             q[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(x[k] * inverse)) + SHIFT);
         return largest / INPUT_LIMIT;
-    }
-
-    template <int ROWS>
-    void rest(int64_t left, const uint8_t* x, const float* scales_x, int64_t row, int64_t panel, float* y, Then then) const {
-        if constexpr (ROWS > 0) {
-            if (left == ROWS) return tile<ROWS>(x, scales_x, row, panel, y, then);
-            rest<ROWS - 1>(left, x, scales_x, row, panel, y, then);
-        }
     }
 
     template <int ROWS>

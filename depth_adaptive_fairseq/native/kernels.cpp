@@ -1,8 +1,5 @@
 // What kernels.py calls. All arrays are contiguous and row-major; numbers are float32 and int64 unless their type says otherwise.
 
-#include <algorithm>
-#include <functional>
-
 #include "encoder_block.h"
 #include "int8_linear.h"
 #include "search_step.h"

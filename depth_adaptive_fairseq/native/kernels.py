@@ -144,6 +144,12 @@ def library() -> Optional[ctypes.CDLL]:
     return load(names[-1]) if names else None
 
 
+def set_threads(threads: int) -> None:
+    """Let all kernels use so many threads from now on."""
+    if library() is not None:
+        library().set_threads(threads)
+
+
 def load(name: str) -> ctypes.CDLL:
     """The copy for the instruction set *name*.
 

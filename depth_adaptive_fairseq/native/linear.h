@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "simd.h"
@@ -41,7 +42,25 @@ public:
     const int64_t outputs, inputs, panels;
 
 protected:
-    bool worth_threads(int64_t rows) const { return thread_count > 1 && rows * outputs * inputs > 100000; }
+    // tile(height, row, panel) for all rows and panels; the height is a constant, of at most TILE_ROWS.
+    template <class Tile>
+    void for_each_tile(int64_t rows, const Tile& tile) const {
+        const bool worth_threads = thread_count > 1 && rows * outputs * inputs > 100000;
+#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads)
+        for (int64_t panel = 0; panel < panels; ++panel) {
+            int64_t row = 0;
+            for (; row + TILE_ROWS <= rows; row += TILE_ROWS) tile(std::integral_constant<int, TILE_ROWS>{}, row, panel);
+            last_tile<TILE_ROWS - 1>(rows - row, row, panel, tile);
+        }
+    }
+
+    template <int HEIGHT, class Tile>
+    static void last_tile(int64_t left, int64_t row, int64_t panel, const Tile& tile) {
+        if constexpr (HEIGHT > 0) {
+            if (left == HEIGHT) return tile(std::integral_constant<int, HEIGHT>{}, row, panel);
+            last_tile<HEIGHT - 1>(left, row, panel, tile);
+        }
+    }
 
     // Store a tile's row of one panel.
     void finish(Floats first, Floats second, int64_t panel, float* row, Then then) const {
@@ -83,23 +102,10 @@ public:
     }
 
     void apply(const float* x, int64_t rows, float* y, Then then) const override {
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
-        for (int64_t panel = 0; panel < panels; ++panel) {
-            int64_t row = 0;
-            for (; row + TILE_ROWS <= rows; row += TILE_ROWS) tile<TILE_ROWS>(x, row, panel, y, then);
-            rest<TILE_ROWS - 1>(rows - row, x, row, panel, y, then);
-        }
+        for_each_tile(rows, [&](auto height, int64_t row, int64_t panel) { tile<decltype(height)::value>(x, row, panel, y, then); });
     }
 
 private:
-    template <int ROWS>
-    void rest(int64_t left, const float* x, int64_t row, int64_t panel, float* y, Then then) const {
-        if constexpr (ROWS > 0) {
-            if (left == ROWS) return tile<ROWS>(x, row, panel, y, then);
-            rest<ROWS - 1>(left, x, row, panel, y, then);
-        }
-    }
-
     template <int ROWS>
     void tile(const float* x, int64_t first_row, int64_t panel, float* y, Then then) const {
         Floats sums[ROWS][2] = {};

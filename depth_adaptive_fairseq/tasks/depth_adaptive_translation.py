@@ -67,7 +67,7 @@ class DepthAdaptiveTranslationConfig(TranslationConfig):
     decoding_kernels: ChoiceEnum(list(KERNELS)) = field(
         default="auto",
         metadata={
-            "help": "what runs the decoder's blocks: C++ of this plugin's (native), PyTorch's operators (torch), or the former where "
+            "help": "what runs the blocks of encoder and decoder: C++ of this plugin's (native), PyTorch's operators (torch), or the former where "
             "they can: a CPU, float32 or int8 weights, ReLU (auto)"
         },
     )

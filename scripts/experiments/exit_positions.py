@@ -5,11 +5,11 @@ every exit, each with the number of tokens, their mean exit and the mean probabi
 """
 
 import csv
-import json
 import math
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
+from shared.exit_log import read_exit_records
 from shared.whole_files import new_file
 
 COLUMNS = ("training", "subset", "policy", "by", "value", "tokens", "mean_exit", "mean_probability")
@@ -37,12 +37,7 @@ def read_exit_log(path: Path) -> List[Token]:
         ValueError: the file is not an exit log.
     """
     tokens = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            exits, scores = record["exits"], record["scores"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise ValueError(f"line {number} of {path} is not a record of --exit-log") from None
+    for exits, scores in read_exit_records(path, "exits", "scores"):
         for place, (exit_index, score) in enumerate(zip(exits, scores)):
             tokens.append(Token(1 + TENTHS * place // len(exits), exit_index, math.exp(score)))
     return tokens

@@ -28,12 +28,8 @@ def test_states(library, name, lengths, padding, threads, seed):
     model = make_model(MODELS[name], torch.float32)
     assert inference_weights(model.encoder).native
     inputs = make_sample(random_sources(seed, lengths), padding)["net_input"]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        found = encode(model.encoder, inputs)
-    finally:
-        torch.set_num_threads(before)
+    library.set_threads(threads)
+    found = encode(model.encoder, inputs)
     expected = model.encoder.forward_torchscript(inputs)
     real = ~found["encoder_padding_mask"][0].T.unsqueeze(-1)  # what is there at padding means nothing
     torch.testing.assert_close(found["encoder_out"][0] * real, expected["encoder_out"][0] * real, atol=2e-5, rtol=1e-4)

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Time what train.sh trained: benchmark.sh DATA_BIN CHECKPOINTS
 #
-# Writes benchmark.json beside this script (or OUT), and prints a table. CTranslate2 takes part where it is installed. The files here were made with
-# THREADS=1 BATCH_SIZES="1 32"; BATCH_SIZES=128 SENTENCES=256 REPETITIONS=1 (benchmark.128.json); and THREADS=2 SENTENCES=128
-# REPETITIONS=1 (benchmark.2threads.json), the latter two with fewer engines.
+# Writes benchmark.json beside this script, or OUT, and prints a table. ENGINES, BATCH_SIZES, THREADS, REPETITIONS and SENTENCES
+# take the place of what is set below. CTranslate2 takes part where it is installed.
 set -euo pipefail
 
 if (( $# != 2 )); then
@@ -17,7 +16,8 @@ engines=(stock full full@int8 geometric:0.6 geometric:0.6@int8 geometric:0.95 ge
 if python -c 'import ctranslate2' 2> /dev/null; then
   engines+=(ct2 ct2@int8)
 fi
-exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/continued/checkpoint_last.pt" \
+read -ra engines <<< "${ENGINES:-${engines[*]}}"
+exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/geometric/checkpoint_last.pt" \
   --engines "${engines[@]}" --batch-sizes ${BATCH_SIZES:-1 32 128} --threads ${THREADS:-1 2} \
   --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-0}" --out "${OUT:-$here/benchmark.json}" \
   --options --max-len-a 1.2 --max-len-b 10
