@@ -2,9 +2,12 @@
 
 import platform
 from pathlib import Path
+from zlib import crc32
 
 from setuptools import Command, Extension, find_packages, setup
 from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError
 
 STARTUP = Path("depth_adaptive_fairseq/compat/startup")
 NATIVE = Path("depth_adaptive_fairseq/native")
@@ -14,6 +17,10 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
     INSTRUCTION_SETS["avx512"] = [f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "vnni")]
     INSTRUCTION_SETS["avx512"] += ["-mfma", "-mprefer-vector-width=512"]
+    INSTRUCTION_SETS["amx"] = [*INSTRUCTION_SETS["avx512"], "-mamx-tile", "-mamx-int8", "-mamx-bf16"]
+
+
+SOURCES = sorted(path for path in NATIVE.iterdir() if path.suffix in (".h", ".cpp"))
 
 
 def kernels(name, flags):
@@ -21,12 +28,26 @@ def kernels(name, flags):
     return Extension(
         f"depth_adaptive_fairseq.native._kernels_{name}",
         [str(NATIVE / "kernels.cpp")],
-        depends=[str(header) for header in sorted(NATIVE.glob("*.h"))],
+        depends=[str(source) for source in SOURCES],
+        # So that a copy made from other sources is not called (see kernels.py).
+        define_macros=[("SOURCES", str(crc32(b"".join(source.read_bytes() for source in SOURCES))))],
         extra_compile_args=["-std=c++17", "-O3", "-g0", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", *flags],
         extra_link_args=["-fopenmp"],
         language="c++",
         optional=True,
     )
+
+
+class BuildKernels(build_ext):
+    """Compiles the kernels; for one thread where the compiler has no OpenMP, as Apple's has not."""
+
+    def build_extension(self, extension):
+        try:
+            super().build_extension(extension)
+        except CCompilerError:
+            extension.extra_link_args.remove("-fopenmp")
+            extension.extra_compile_args = ["-fopenmp-simd" if each == "-fopenmp" else each for each in extension.extra_compile_args]
+            super().build_extension(extension)
 
 
 class BuildStartup(Command):
@@ -74,7 +95,7 @@ setup(
     package_dir={"": "."},
     package_data={"depth_adaptive_fairseq": ["config/*.yaml"], "depth_adaptive_fairseq.native": ["*.h", "*.cpp"]},
     ext_modules=[kernels(*each) for each in INSTRUCTION_SETS.items()],
-    cmdclass={"build": Build, "build_startup": BuildStartup},
+    cmdclass={"build": Build, "build_ext": BuildKernels, "build_startup": BuildStartup},
     install_requires=[
         "fairseq==0.12.2",
         "hydra-core==1.0.7",

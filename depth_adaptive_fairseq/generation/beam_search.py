@@ -26,7 +26,7 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
         for each sentence its hypotheses, the best first, with fairseq's entries and ``exits``, numbered from 1.
     """
     beam = options.beam_size
-    hypotheses = Hypotheses(sentences, options)
+    hypotheses = FinishedHypotheses(sentences, options)
     best_tokens = BestTokens(options, decoder, device)
     order = np.arange(sentences)  # which sentence is searched at which place
     tokens = np.full((sentences, 1), options.bos)  # (rows, step + 1)
@@ -85,7 +85,7 @@ def _candidates(
     return scores.reshape(-1)[places], tokens.reshape(-1)[places], places // width
 
 
-class Hypotheses:
+class FinishedHypotheses:
     """Finished hypotheses of all sentences, at most beam size of each.
 
     Attributes:

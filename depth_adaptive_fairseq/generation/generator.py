@@ -66,6 +66,10 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         self.exits = None
         return self._batch
 
+    def end(self) -> None:
+        """Forget the batch: its keys and values take much memory."""
+        self._batch = self.exits = None
+
     def forward_encoder(self, net_input):
         """Encode a batch and begin its search by fairseq's loop, which asks for nothing but a list."""
         self.begin(net_input, self.beam_size)
@@ -152,7 +156,9 @@ class DepthAdaptiveGenerator(SequenceGenerator):
             and self.vocab_size - 3 - len(suppressed) >= 2 * self.beam_size  # always enough candidates that can follow
         )
         if not plain:
-            return super()._generate(sample, prefix_tokens, constraints, bos_token)
+            found = super()._generate(sample, prefix_tokens, constraints, bos_token)
+            self.model.end()
+            return found
         options = SearchOptions(
             beam_size=self.beam_size,
             max_len=max_len,
@@ -169,6 +175,7 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         )
         source = net_input["src_tokens"]
         found = beam_search(self.model.begin(net_input, 1), source.size(0), options, source.device)
+        self.model.end()
         for hypothesis in (hypothesis for sentence in found for hypothesis in sentence):
             hypothesis.update(describe_exits(hypothesis["exits"]))
         return found

@@ -170,12 +170,12 @@ class IncrementalDecoder:
 
     def _self_attention(self, exit_index: int, block: BlockWeights, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
         width = hidden.size(-1)
+        projected = block.qkv(hidden)  # (rows, 3 width)
         cache = self._prefix_keys[exit_index - 1]
-        if cache is None:
-            cache = self._prefix_keys[exit_index - 1] = PrefixKeys(self._capacity, width, like=hidden)
+        if cache is None:  # in the precision of the projection, which autocast may have chosen
+            cache = self._prefix_keys[exit_index - 1] = PrefixKeys(self._capacity, width, like=projected)
         cache.reserve(self._capacity)
 
-        projected = block.qkv(hidden)  # (rows, 3 width)
         newest = self._newest_entries(rows)
         cache.keys_values[newest] = projected[:, width:]
         cache.filled[newest] = True

@@ -101,7 +101,8 @@ class NativeDecoder:
 
     def _make_room(self, capacity: int) -> None:
         before, self._capacity = self._capacity, capacity
-        self._exit_states = grown(self._exit_states, capacity)
+        used = self._hypotheses.lowest_exit < len(self._states)
+        self._exit_states = grown(self._exit_states if used else self._exit_states[:0], capacity)
         self._hypotheses.exit_states = self._exit_states.data_ptr()
         for index, state in enumerate(self._states):
             used = self._filled[index].any()

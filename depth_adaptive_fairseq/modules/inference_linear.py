@@ -85,7 +85,7 @@ class Float16WeightLinear(_Packed):
             self.packed = torch.ops.quantized.linear_prepack_fp16(weight.detach().contiguous(), bias)
 
     def __call__(self, x):
-        return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
+        return torch.ops.quantized.linear_dynamic_fp16(x.float(), self.packed)  # autocast may have made x something else
 
 
 class Int8Linear(_Packed):
@@ -101,7 +101,7 @@ class Int8Linear(_Packed):
 
     def __call__(self, x):
         # Seven bits for activations: pairs of products must not overflow 16 bits before AVX-512 VNNI.
-        return torch.ops.quantized.linear_dynamic(x, self.packed, reduce_range=True)
+        return torch.ops.quantized.linear_dynamic(x.float(), self.packed, reduce_range=True)
 
 
 class OneDnnLinear(_Packed):
@@ -112,7 +112,7 @@ class OneDnnLinear(_Packed):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), 8)
 
     def __call__(self, x):
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(x.float(), self.packed, self.bias, "none", [], "")
 
     @staticmethod
     def can_pack(weight: Tensor) -> bool:

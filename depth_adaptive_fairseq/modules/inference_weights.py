@@ -1,11 +1,11 @@
 """A decoder's or encoder's weights as decoding wants them: projections that go together in one matrix, packed."""
 
-from operator import attrgetter
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from operator import attrgetter, is_
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 from weakref import WeakKeyDictionary
 
 import torch
-from fairseq.modules import MultiheadAttention
+from fairseq.modules import FairseqDropout, MultiheadAttention
 from torch import Tensor, nn
 
 from depth_adaptive_fairseq.modules.block_parts import active_dropout
@@ -118,37 +118,53 @@ class InferenceWeights:
         return decoder.embed_newest(newest, step)
 
 
+class _Contents:
+    """All modules and parameters inside *module*, to see whether they are still there and as they were."""
+
+    def __init__(self, module: nn.Module):
+        dictionaries = [each for part in module.modules() for each in (part._modules, part._parameters)]
+        self._places = [(dictionary, name) for dictionary in dictionaries for name in dictionary]
+        self._found = [dictionary[name] for dictionary, name in self._places]
+        self._parameters = [each for each in self._found if isinstance(each, Tensor)]
+        self._dropouts = [each for each in self._found if isinstance(each, FairseqDropout)]
+
+    def are_there(self) -> bool:
+        """Whether none has been put in the place of another."""
+        return all(map(is_, self._found, [dictionary.get(name) for dictionary, name in self._places]))
+
+    def state(self) -> tuple:
+        """What changes with anything that packed weights depend on."""
+        addresses, versions = tuple(map(Tensor.data_ptr, self._parameters)), tuple(map(attrgetter("_version"), self._parameters))
+        return addresses, versions, tuple(active_dropout(each) is None for each in self._dropouts)
+
+
 class _Known(NamedTuple):
-    parameters: List[nn.Parameter]
+    contents: _Contents
     state: tuple
     weights: InferenceWeights
 
 
-_KNOWN: "WeakKeyDictionary[nn.Module, _Known]" = WeakKeyDictionary()
+# By module, and by packing: two generators with different ones may take turns.
+_KNOWN: "WeakKeyDictionary[nn.Module, Dict[Packing, _Known]]" = WeakKeyDictionary()
 
 
 def inference_weights(module: nn.Module, packing: Packing = Packing(), num_updates: int = 0) -> InferenceWeights:
-    """The packed weights of an encoder or decoder; packed again only when its weights have changed.
+    """The packed weights of an encoder or decoder; packed again only when the module has changed.
 
     Args:
         num_updates: how many updates the model has been trained for: fairseq's optimisers write through ``.data``, which
             leaves no trace on a parameter.
     """
-    known = _KNOWN.get(module)
-    parameters = list(module.parameters()) if known is None else known.parameters
-    state = _fingerprint(module, parameters, packing, num_updates)
-    if known is None or known.state != state:
-        parameters = list(module.parameters())
-        state = _fingerprint(module, parameters, packing, num_updates)
+    by_packing = _KNOWN.setdefault(module, {})
+    known = by_packing.get(packing)
+    if known is None or not known.contents.are_there() or known.state != (num_updates, known.contents.state()):
+        by_packing.pop(packing, None)
+        known = None  # old and new weights need not be there at the same time
+        contents = _Contents(module)
+        state = (num_updates, contents.state())
         with torch.no_grad():
-            known = _KNOWN[module] = _Known(parameters, state, InferenceWeights(module, packing))
+            known = by_packing[packing] = _Known(contents, state, InferenceWeights(module, packing))
     return known.weights
-
-
-def _fingerprint(module: nn.Module, parameters: List[nn.Parameter], packing: Packing, num_updates: int) -> tuple:
-    retained = active_dropout(module.dropout_module) is not None
-    addresses, versions = tuple(map(Tensor.data_ptr, parameters)), tuple(map(attrgetter("_version"), parameters))
-    return packing, num_updates, retained, addresses, versions
 
 
 def _self_attention(attention: MultiheadAttention, packing: Packing) -> Tuple[InferenceLinear, InferenceLinear]:

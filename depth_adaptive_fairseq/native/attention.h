@@ -24,6 +24,7 @@ struct Norm {
     }
 
     void apply_rows(const float* x, float* y, int64_t rows, int64_t width) const {
+#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads_to_move(rows * width))
         for (int64_t row = 0; row < rows; ++row) apply(x + row * width, y + row * width, width);
     }
 };

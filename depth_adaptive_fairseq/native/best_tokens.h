@@ -28,10 +28,9 @@ inline float largest_of(const float* x, int64_t count) {
 //   logits: (vocabulary); the suppressed ones are overwritten.
 //   suppressed: tokens that must not follow.
 //   penalized: a token that loses `penalty` once probabilities are known.
-//
-// Returns the largest probability of all tokens.
+//   threshold: nothing is looked for unless the largest probability of all tokens, which is returned, exceeds it.
 inline float best_tokens(float* logits, int64_t vocabulary, const int64_t* suppressed, int64_t num_suppressed, int64_t penalized,
-                        float penalty, int64_t wanted, float* scores, int64_t* tokens) {
+                        float penalty, int64_t wanted, float threshold, float* scores, int64_t* tokens) {
     static thread_local std::vector<float> maxima, sorted;
     static thread_local std::vector<int64_t> found;
     const int64_t chunks = (vocabulary + CHUNK - 1) / CHUNK;
@@ -42,6 +41,8 @@ inline float best_tokens(float* logits, int64_t vocabulary, const int64_t* suppr
     float total = 0.0f;
 #pragma omp simd reduction(+ : total)
     for (int64_t i = 0; i < vocabulary; ++i) total += exponential(logits[i] - largest);
+    const float confidence = 1.0f / total;
+    if (confidence <= threshold) return confidence;
     const float log_normaliser = largest + std::log(total);
 
     for (int64_t i = 0; i < num_suppressed; ++i) logits[suppressed[i]] = -INFINITY;
@@ -74,7 +75,7 @@ inline float best_tokens(float* logits, int64_t vocabulary, const int64_t* suppr
         scores[i] = std::isnan(score) ? -INFINITY : score;
         tokens[i] = i < there ? found[i] : 0;
     }
-    return 1.0f / total;
+    return confidence;
 }
 
 }  // namespace

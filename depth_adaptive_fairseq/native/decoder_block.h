@@ -59,9 +59,11 @@ private:
                 for (int64_t t = 0; t + 1 < hypotheses.length; ++t) want(entries(i)[t], wanted);
         // The newest tokens and copied states of earlier ones, together: the weights are read once for both.
         const int64_t total = state.projected = wanted.size();
+        const int64_t* const chosen = wanted.data();  // other threads have a list of their own
         float* x = room(inputs, total * width);
+#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads_to_move(total * width))
         for (int64_t i = 0; i < total; ++i) {
-            const float* from = i < rows ? hidden + i * width : hypotheses.exit_states + wanted[i] * width;
+            const float* from = i < rows ? hidden + i * width : hypotheses.exit_states + chosen[i] * width;
             if (pre_norm)
                 norm.apply(from, x + i * width, width);
             else
@@ -69,8 +71,9 @@ private:
         }
         float* made = room(projected, total * 2 * width);
         linear(layers.keys_values).apply(x, total, made, Then::assign);
+#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads_to_move(total * 2 * width))
         for (int64_t i = 0; i < total; ++i)
-            std::copy(made + i * 2 * width, made + (i + 1) * 2 * width, state.prefix + wanted[i] * 2 * width);
+            std::copy(made + i * 2 * width, made + (i + 1) * 2 * width, state.prefix + chosen[i] * 2 * width);
 
         float* q = room(queries, rows * width);
         linear(layers.query).apply(x, rows, q, Then::assign);

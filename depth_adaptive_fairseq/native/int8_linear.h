@@ -4,11 +4,20 @@
 // instructions want them; what the shift adds to a sum is known beforehand and taken off again.
 #pragma once
 
+#include <vector>
+
 #include "linear.h"
+#include "tiles.h"
 
 namespace {
 
 constexpr int GROUP = 4;  // inputs that one instruction multiplies and adds
+#if defined(__AMX_TILE__)
+constexpr int64_t GROUPS = TILE;         // their number is a multiple of this
+constexpr int64_t FEWEST_FOR_TILES = 8;  // rows; fewer are as fast without
+#else
+constexpr int64_t GROUPS = 1;
+#endif
 
 #if defined(__AVX512VNNI__) || !defined(__AVX2__)
 constexpr int INPUT_LIMIT = 127;
@@ -16,6 +25,7 @@ constexpr int INPUT_LIMIT = 127;
 constexpr int INPUT_LIMIT = 63;  // two products have to fit 16 bits
 #endif
 constexpr int SHIFT = INPUT_LIMIT + 1;
+constexpr float SMALLEST = 1e-36f;  // numbers below have no finite inverse
 
 // sums[lane] += sum over four inputs of input (unsigned, the same for all lanes) times weight (signed).
 inline Ints multiply_add(Ints sums, int32_t inputs, const int8_t* weights) {
@@ -37,7 +47,7 @@ class Int8Linear final : public Linear {
 public:
     Int8Linear(const float* weight, const float* bias, int64_t outputs, int64_t inputs)
         : Linear(bias, outputs, inputs),
-          groups((inputs + GROUP - 1) / GROUP),
+          groups((inputs + GROUP * GROUPS - 1) / (GROUP * GROUPS) * GROUPS),
           weights(panels * groups * PANEL * GROUP, 0),
           scales(panels * PANEL, 0.0f),
           shifts(panels * PANEL, 0) {
@@ -46,7 +56,7 @@ public:
             float largest = 0.0f;
             for (int64_t k = 0; k < inputs; ++k) largest = std::max(largest, std::fabs(row[k]));
             scales[output] = largest / 127;
-            const float inverse = largest > 0 ? 127 / largest : 0;
+            const float inverse = largest > SMALLEST ? 127 / largest : 0;
             int8_t* panel = weights.data() + (output / PANEL) * groups * PANEL * GROUP;
             for (int64_t k = 0; k < inputs; ++k) {
                 const int8_t value = static_cast<int8_t>(std::nearbyintf(row[k] * inverse));
@@ -57,6 +67,9 @@ public:
     }
 
     void apply(const float* x, int64_t rows, float* y, Then then) const override {
+#if defined(__AMX_TILE__)
+        if (rows >= FEWEST_FOR_TILES) return apply_by_tiles(x, rows, y, then);
+#endif
         static thread_local std::vector<uint8_t> quantized;  // (rows, groups x GROUP)
         static thread_local std::vector<float> row_scales;
         quantized.assign(rows * groups * GROUP, SHIFT);
@@ -71,12 +84,19 @@ public:
     }
 
 private:
-    // Returns the scale.
+    // Returns the scale, which is not a number where one of the inputs is not, or is infinite.
     float quantize(const float* x, uint8_t* q) const {
-        float largest = 0.0f;
-#pragma omp simd reduction(max : largest)
-        for (int64_t k = 0; k < inputs; ++k) largest = std::max(largest, std::fabs(x[k]));
-        const float inverse = largest > 0 ? INPUT_LIMIT / largest : 0;
+        float largest = 0.0f, zero = 0.0f;
+#pragma omp simd reduction(max : largest) reduction(+ : zero)
+        for (int64_t k = 0; k < inputs; ++k) {
+            largest = std::max(largest, std::fabs(x[k]));
+            zero += 0.0f * x[k];
+        }
+        if (zero != 0.0f) {
+            std::fill_n(q, inputs, static_cast<uint8_t>(SHIFT));
+            return zero;
+        }
+        const float inverse = largest > SMALLEST ? INPUT_LIMIT / largest : 0;
 #pragma omp simd
         for (int64_t k = 0; k < inputs; ++k)
             q[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(x[k] * inverse)) + SHIFT);
@@ -99,18 +119,73 @@ private:
                 sums[row][1] = multiply_add(sums[row][1], four, w + LANES * GROUP);
             }
         }
+#pragma GCC unroll 16
+        for (int row = 0; row < ROWS; ++row)
+            take(sums[row][0], sums[row][1], scales_x[first_row + row], panel, y + (first_row + row) * outputs, then);
+    }
+
+    void take(Ints first, Ints second, float scale_x, int64_t panel, float* row, Then then) const {
         const int32_t* shift = shifts.data() + panel * PANEL;
         const float* scale = scales.data() + panel * PANEL;
-#pragma GCC unroll 16
-        for (int row = 0; row < ROWS; ++row) {
-            Floats halves[2];
-            for (int half = 0; half < 2; ++half) {
-                const Ints sum = sums[row][half] - load<Ints>(shift + half * LANES);
-                halves[half] = __builtin_convertvector(sum, Floats) * load<Floats>(scale + half * LANES) * scales_x[first_row + row];
-            }
-            finish(halves[0], halves[1], panel, y + (first_row + row) * outputs, then);
+        const auto number = [&](Ints sum, int64_t lane) {
+            return __builtin_convertvector(sum - load<Ints>(shift + lane), Floats) * load<Floats>(scale + lane) * scale_x;
+        };
+        finish(number(first, 0), number(second, LANES), panel, row, then);
+    }
+
+#if defined(__AMX_TILE__)
+    void apply_by_tiles(const float* x, int64_t rows, float* y, Then then) const {
+        static thread_local std::vector<uint8_t> quantized;  // in tiles
+        static thread_local std::vector<float> row_scales;
+        const int64_t blocks = groups / TILE;
+        quantized.resize(parts_of(rows, TILE) * blocks * TILE_BYTES);
+        row_scales.resize(rows);
+        uint8_t* const inputs_8 = quantized.data();
+        float* const scales_x = row_scales.data();
+#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
+        for (int64_t row = 0; row < rows; ++row) {
+            static thread_local std::vector<uint8_t> one;
+            one.resize(groups * GROUP);
+            scales_x[row] = quantize(x + row * inputs, one.data());
+            for (int64_t block = 0; block < blocks; ++block)
+                std::copy_n(one.data() + block * TILE_WIDTH, TILE_WIDTH, inputs_8 + place_in_tiles(row, block, blocks));
+        }
+#pragma omp parallel num_threads(thread_count) if (worth_threads(rows))
+        {
+            const Tiles configured;
+#pragma omp for schedule(static)
+            for (int64_t panel = 0; panel < panels; ++panel)
+                for (int64_t first = 0; first < rows; first += 2 * TILE) {
+                    alignas(64) int32_t sums[2 * TILE][PANEL];
+                    if (first + TILE < rows)
+                        multiply<true>(inputs_8, first, panel, sums[0]);
+                    else
+                        multiply<false>(inputs_8, first, panel, sums[0]);
+                    const int64_t behind = std::min(rows, first + 2 * TILE);
+                    for (int64_t row = first; row < behind; ++row) {
+                        const int32_t* of_row = sums[row - first];
+                        take(load<Ints>(of_row), load<Ints>(of_row + LANES), scales_x[row], panel, y + row * outputs, then);
+                    }
+                }
         }
     }
+
+    // Sums of 32 or 16 rows, from `row` on, (rows, PANEL).
+    template <bool TWO>
+    void multiply(const uint8_t* x, int64_t row, int64_t panel, int32_t* sums) const {
+        static_assert(PANEL == 2 * TILE, "a panel is two tiles wide");
+        const int64_t blocks = groups / TILE;
+        const int8_t* w = weights.data() + panel * groups * PANEL * GROUP;
+        x += row / TILE * blocks * TILE_BYTES;
+        clear_sums<TWO>();
+        for (int64_t block = 0; block < blocks; ++block) {
+            load_weights(w + block * 2 * TILE_BYTES);
+            load_rows<TWO>(x + block * TILE_BYTES, blocks * TILE_BYTES);
+            multiply_tiles<TWO>();
+        }
+        store_sums<TWO>(sums);
+    }
+#endif
 
     const int64_t groups;
     std::vector<int8_t> weights;  // (panels, groups, PANEL, GROUP)

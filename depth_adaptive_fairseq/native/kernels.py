@@ -8,12 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import List, Optional, Tuple
 from weakref import finalize
+from zlib import crc32
 
 import numpy as np
 from torch import Tensor, nn
 
 # In the order of kernels.cpp's instruction_set().
-INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "amx")
 
 _Pointer, _Integer, _Float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -105,21 +106,29 @@ class SearchStep(ctypes.Structure):
     ]
 
 
+
+
+def _raise_memory_error(result, function, arguments):
+    if not result:
+        raise MemoryError("the decoding kernels could not get the memory that they need; decode smaller batches (--max-tokens)")
+    return result
+
+
 _FOUND = [ctypes.POINTER(Choice), _Pointer, _Pointer]  # what is wanted, scores, tokens
 _SIGNATURES = {
     "instruction_set": ([], ctypes.c_int32),
-    "layout": ([], _Integer),
+    "sources": ([], _Integer),
     "set_threads": ([ctypes.c_int32], None),
     "linear_new": ([_Pointer, _Pointer, _Integer, _Integer, ctypes.c_int32], _Pointer),
     "linear_delete": ([_Pointer], None),
-    "linear_apply": ([_Pointer, _Pointer, _Integer, _Pointer], None),
-    "decoder_block_run": ([ctypes.POINTER(BlockLayers), ctypes.POINTER(BlockState), _Pointer], None),
-    "encoder_block_run": ([ctypes.POINTER(BlockLayers), _Pointer, _Integer, _Integer, _Pointer], None),
-    "choose_of_logits": ([_Pointer, _Integer, _Integer, *_FOUND], None),
-    "choose_of_states": ([ctypes.POINTER(Classifier), _Pointer, _Integer, *_FOUND], None),
+    "linear_apply": ([_Pointer, _Pointer, _Integer, _Pointer], ctypes.c_bool),
+    "decoder_block_run": ([ctypes.POINTER(BlockLayers), ctypes.POINTER(BlockState), _Pointer], ctypes.c_bool),
+    "encoder_block_run": ([ctypes.POINTER(BlockLayers), _Pointer, _Integer, _Integer, _Pointer], ctypes.c_bool),
+    "choose_of_logits": ([_Pointer, _Integer, _Integer, *_FOUND], ctypes.c_bool),
+    "choose_of_states": ([ctypes.POINTER(Classifier), _Pointer, _Integer, *_FOUND], ctypes.c_bool),
     "search_step_run": (
         [ctypes.POINTER(SearchStep), ctypes.POINTER(Hypotheses), _Pointer, _Integer, *_FOUND, _Pointer],
-        None,
+        ctypes.c_bool,
     ),
 }
 
@@ -174,17 +183,18 @@ def _open(name: str) -> Optional[ctypes.CDLL]:
         for function, (arguments, result) in _SIGNATURES.items():
             getattr(opened, function).argtypes = arguments
             getattr(opened, function).restype = result
-        if opened.layout() == _layout():
+            if result is ctypes.c_bool or function == "linear_new":
+                getattr(opened, function).errcheck = _raise_memory_error
+        if opened.sources() == _sources():
             return opened
     return None
 
 
-def _layout() -> int:
-    """What the library's function of that name gives for the structures above."""
-    total = 0
-    for structure in (BlockLayers, Hypotheses, BlockState, Classifier, Choice, SearchStep):
-        total = total * 1000 + ctypes.sizeof(structure)
-    return total
+@lru_cache(maxsize=None)
+def _sources() -> int:
+    """What the library's function of that name gives when it was compiled from the files beside this one."""
+    sources = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".h", ".cpp"))
+    return crc32(b"".join(path.read_bytes() for path in sources))
 
 
 class Linear:

@@ -83,7 +83,7 @@ private:
         static thread_local Buffer states;
         static thread_local std::vector<int64_t> leaving;  // places in `running`
         const bool by_confidence = step.fixed_exit == 0 && step.halting_weights == nullptr && n < step.blocks;
-        if (by_confidence) predict(n, hidden, running.size(), choice, predictions);
+        if (by_confidence) predict(n, hidden, running.size(), choice, step.thresholds[n - 1], predictions);
 
         leaving.clear();
         for (size_t i = 0; i < running.size(); ++i)
@@ -91,7 +91,7 @@ private:
         if (leaving.empty()) return;
         float* left = room(states, leaving.size() * width);
         for (size_t i = 0; i < leaving.size(); ++i) std::copy_n(hidden + leaving[i] * width, width, left + i * width);
-        if (!by_confidence) predict(n, left, leaving.size(), choice, predictions);
+        if (!by_confidence) predict(n, left, leaving.size(), choice, ANY_CONFIDENCE, predictions);
         const int64_t wanted = choice.wanted;
         for (size_t i = 0; i < leaving.size(); ++i) {
             const int64_t row = running[leaving[i]], found = by_confidence ? leaving[i] : i;
@@ -114,10 +114,11 @@ private:
         running.resize(staying);
     }
 
-    void predict(int64_t n, const float* states, int64_t count, const Choice& choice, Predictions& predictions) const {
+    // threshold: rows whose largest probability does not exceed it get no tokens.
+    void predict(int64_t n, const float* states, int64_t count, const Choice& choice, float threshold, Predictions& predictions) const {
         float *scores = room(predictions.scores, count * choice.wanted), *confidences = room(predictions.confidences, count);
         if (static_cast<int64_t>(predictions.tokens.size()) < count * choice.wanted) predictions.tokens.resize(count * choice.wanted);
-        classify(step.classifiers[n - 1], states, count, choice, scores, predictions.tokens.data(), confidences);
+        classify(step.classifiers[n - 1], states, count, choice, scores, predictions.tokens.data(), threshold, confidences);
     }
 
     const SearchStep& step;

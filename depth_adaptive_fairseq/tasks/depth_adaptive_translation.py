@@ -14,6 +14,7 @@ from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES, ExitOp
 from depth_adaptive_fairseq.generation.generator import DepthAdaptiveGenerator, describe_exits
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
 from depth_adaptive_fairseq.modules.inference_linear import KERNELS, QUANTIZATIONS, Packing
+from depth_adaptive_fairseq.modules.native_block import NativeBlock
 from depth_adaptive_fairseq.tasks.inference_batches import ObservedEpochIterator
 from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
 
@@ -238,6 +239,11 @@ def read_packing(args, cfg, models) -> Packing:
             f"--decoding-kernels native was given with --quantize {packing.quantization} for a model in {_kind(weight)}; the kernels "
             "take float32 models on a CPU, with --quantize none or int8, where they were compiled on installation: give "
             "--decoding-kernels auto, or install the package again where there is a C++ compiler."
+        )
+    if packing.kernels == "native" and not all(NativeBlock.can_run(each, packing) for model in models for each in model.decoder.layers):
+        raise DepthAdaptiveError(
+            "--decoding-kernels native was given for a decoder whose blocks the kernels do not know: they have ReLU, and none of "
+            "--cross-self-attention, --add-bias-kv, --add-zero-attn and --retain-dropout; give --decoding-kernels auto."
         )
     if packing.quantization == "none":
         return packing

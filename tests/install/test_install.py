@@ -113,3 +113,22 @@ def test_an_editable_installation_whose_sources_are_gone_is_silent(sources, tmp_
     assert (done.returncode, done.stderr) == (0, "")
     done = environment.run("-c", "import hydra")
     assert "mutable default" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_kernels_by_a_compiler_without_openmp(sources, tmp_path):
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\nfor word in "$@"; do [ "$word" != -fopenmp ] || exit 1; done\nexec g++ "$@"\n')
+    compiler.chmod(0o755)
+    for copy in (sources / "depth_adaptive_fairseq/native").glob("*.so"):
+        copy.unlink()
+    environment = {**os.environ, "CC": str(compiler), "CXX": str(compiler)}
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=sources, env=environment, text=True, capture_output=True,
+        timeout=300, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    made = "import torch; from depth_adaptive_fairseq.native import kernels as k; l = k.load('baseline'); l.set_threads(2)"
+    made += "; print(k.Linear(torch.ones(400, 400), None, False, l)(torch.ones(3, 400)).eq(400).all().item())"
+    done = subprocess.run([sys.executable, "-c", made], cwd=sources, text=True, capture_output=True, timeout=300, check=False)
+    assert done.stdout.strip() == "True", done.stderr

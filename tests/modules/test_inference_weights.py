@@ -37,6 +37,42 @@ def test_packed_again_after_an_update_by_fairseq():
     assert not torch.allclose(inference_weights(decoder, Packing(kernels="torch"), num_updates=1).blocks[0].qkv(x), before)
 
 
+def replace_by_assignment(decoder):
+    decoder.load_state_dict({name: value + 1 for name, value in decoder.state_dict().items()}, assign=True)
+
+
+def replace_a_parameter(decoder):
+    decoder.layers[0].self_attn.k_proj.weight = torch.nn.Parameter(decoder.layers[0].self_attn.k_proj.weight + 1)
+
+
+def replace_a_layer(decoder):
+    decoder.layers[0].self_attn.k_proj = torch.nn.Linear(*decoder.layers[0].self_attn.k_proj.weight.shape)
+
+
+@pytest.mark.parametrize("replace", [replace_by_assignment, replace_a_parameter, replace_a_layer])
+@pytest.mark.parametrize("kernels", ["native", "torch"])
+def test_packed_again_when_something_is_replaced(replace, kernels):
+    decoder = small_model(DICTIONARY, 1).decoder
+    before = inference_weights(decoder, Packing(kernels=kernels))
+    replace(decoder)
+    assert inference_weights(decoder, Packing(kernels=kernels)) is not before
+
+
+@pytest.mark.parametrize("where", ["layers.1.dropout_module", "layers.0.self_attn.dropout_module", "dropout_module"])
+def test_packed_again_when_a_dropout_wakes_up(where):
+    decoder = small_model(DICTIONARY, 1).decoder
+    before = inference_weights(decoder)
+    dropout = decoder.get_submodule(where)
+    dropout.p, dropout.apply_during_inference = 0.1, True
+    assert inference_weights(decoder) is not before
+
+
+def test_generators_of_two_precisions_take_turns():
+    decoder = small_model(DICTIONARY, 1).decoder
+    float32, int8 = inference_weights(decoder), inference_weights(decoder, Packing("int8"))
+    assert inference_weights(decoder) is float32 and inference_weights(decoder, Packing("int8")) is int8
+
+
 def test_packed_again_when_the_precision_changes():
     model = small_model(DICTIONARY, 1)
     inference_weights(model.decoder)

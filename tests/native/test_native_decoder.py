@@ -22,6 +22,7 @@ MODELS = {
     "pre-norm": ModelOptions(seed=22, encoder_normalize_before=True, decoder_normalize_before=True, **WIDE),
     "narrow": ModelOptions(seed=23, decoder_layers=4, decoder_normalize_before=True, share_exit_classifiers=True),
     "no cross-attention": ModelOptions(seed=24, no_cross_attention=True, **WIDE),
+    "projected": ModelOptions(seed=26, decoder_normalize_before=True, decoder_output_dim=24, **WIDE),
     "halting": ModelOptions(seed=25, decoder_normalize_before=True, halting="geometric", **WIDE),
 }
 POLICIES = {
@@ -124,7 +125,7 @@ def test_ensemble_and_prefix(library):
 
 
 def test_two_threads_give_what_one_gives(library):
-    models, sources = [float32_model("pre-norm")], random_sources(34, [9] * 20)
+    models, sources = [float32_model("pre-norm")], random_sources(34, [4] * 200)  # enough for threads to share what is moved
     threads, results = torch.get_num_threads(), []
     try:
         for count in (1, 2):
@@ -192,6 +193,9 @@ def test_asked_for_in_vain(monkeypatch):
     model = make_model(MODELS["pre-norm"])
     with pytest.raises(DepthAdaptiveError, match="--decoding-kernels native was given with --quantize none for a model in float64 on cpu"):
         make_generator([model], decoding_kernels="native", exit_policy="full")
+    gelu = make_model(ModelOptions(activation_fn="gelu"), torch.float32)
+    with pytest.raises(DepthAdaptiveError, match="native was given for a decoder whose blocks the kernels do not know: they have ReLU"):
+        make_generator([gelu], decoding_kernels="native", exit_policy="full")
     with pytest.raises(DepthAdaptiveError, match="--decoding-kernels cuda was given; choose one of auto, native, torch"):
         make_generator([model], decoding_kernels="cuda", exit_policy="full")
 
@@ -229,6 +233,18 @@ def test_a_policy_of_somebody_else_decides_itself(library):
     generator.model.policy = Never([0.0] * 3)
     [[best, *_]] = generator.generate([model], make_sample([[5, 7, 2]]))
     assert set(best["exits"].tolist()) == {4}
+
+
+@pytest.mark.parametrize("policy", ["full", "uniform", "confidence"])
+@pytest.mark.parametrize("name", ["pre-norm", "projected"])
+@pytest.mark.parametrize("kernels", ["native", "torch"])
+def test_under_autocast(kernels, name, policy):
+    models, sources = [float32_model(name)], random_sources(36, [5, 3, 8])
+    generator = make_generator(models, beam=3, max_len_b=8, decoding_kernels=kernels, **POLICIES[policy])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = generator.generate(models, make_sample(sources))
+    for [best, *_] in found:
+        assert len(best["exits"]) == len(best["tokens"]) and best["positional_scores"].isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
