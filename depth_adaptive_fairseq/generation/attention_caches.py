@@ -85,11 +85,14 @@ _FIRST_STEPS = 16  # steps that buffers have room for once the beam is known
 
 
 def next_capacity(before: int, needed: int, rows: int) -> int:
-    """How many entries to make room for when *needed* no longer fit in *before*; *rows* come with each step.
+    """How many entries to have room for when *needed* are, now, and *rows* more come with each step.
 
-    The first step, which has one row a sentence, gets what it needs; later ones some steps' worth, and then twice as much.
+    The first step, which has one row a sentence, gets what it needs; later ones some steps' worth, and what is used by more
+    than half is doubled.
     """
-    return needed if before == 0 else max(2 * before, _FIRST_STEPS * rows)
+    if before == 0:
+        return needed
+    return max(before if 2 * needed <= before else 2 * before, _FIRST_STEPS * rows, needed)
 
 
 def grown(buffer: Tensor, capacity: int) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.attention_caches import grown, next_capacity
+from depth_adaptive_fairseq.generation.attention_caches import next_capacity
 from depth_adaptive_fairseq.generation.exit_policies import ExitRule
 from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
@@ -59,7 +59,6 @@ class NativeDecoder:
         self._prefix = [torch.empty(0, 2 * self._width, dtype=torch.float32) for _ in range(blocks)]  # (entries, 2 width)
         self._filled = [torch.zeros(0, dtype=torch.bool) for _ in range(blocks)]  # (entries,)
         self._exit_states = torch.empty(0, self._width, dtype=torch.float32)  # (entries, width)
-        # Memory that nothing is written to takes none.
         self._source = torch.empty(blocks, sentences, source_length, 2 * self._width, dtype=torch.float32)
         self._source_filled = torch.zeros(blocks, sentences, dtype=torch.bool)
         self._states = (kernels.BlockState * blocks)()
@@ -88,9 +87,9 @@ class NativeDecoder:
         rows, length = self._sentences.size, self._hypotheses.length
         self._first_entry += self._previous_rows
         self._previous_rows = rows
+        if self._first_entry + rows > self._capacity:
+            self._make_room(rows)
         needed = self._first_entry + rows
-        if needed > self._capacity:
-            self._make_room(next_capacity(self._capacity, needed, rows))
         if length == self._entries.shape[1]:
             self._entries = np.concatenate([self._entries, np.empty_like(self._entries)], axis=1)
         self._entries[:, length] = np.arange(self._first_entry, needed)
@@ -99,16 +98,27 @@ class NativeDecoder:
         hypotheses.entries, hypotheses.sentences = self._entries.ctypes.data, self._sentences.ctypes.data
         self.work.steps += 1
 
-    def _make_room(self, capacity: int) -> None:
-        before, self._capacity = self._capacity, capacity
-        used = self._hypotheses.lowest_exit < len(self._states)
-        self._exit_states = grown(self._exit_states if used else self._exit_states[:0], capacity)
+    def _make_room(self, rows: int) -> None:
+        """For *rows* more entries: those of hypotheses that fell out of the beam are given up, and there is more room if need be."""
+        length = self._hypotheses.length
+        alive, renumbered = np.unique(self._entries[:, :length], return_inverse=True)
+        self._entries[:, :length] = renumbered.reshape(len(self._entries), length)
+        self._first_entry = alive.size
+        self._capacity = next_capacity(self._capacity, alive.size + rows, rows)
+        moved = torch.from_numpy(alive)
+
+        def kept(buffer: Tensor, used: bool) -> Tensor:
+            fresh = buffer.new_empty(self._capacity, *buffer.shape[1:])  # memory that nothing is written to takes none
+            if used:
+                torch.index_select(buffer, 0, moved, out=fresh[: alive.size])
+            return fresh
+
+        self._exit_states = kept(self._exit_states, self._hypotheses.lowest_exit < len(self._states))
         self._hypotheses.exit_states = self._exit_states.data_ptr()
         for index, state in enumerate(self._states):
-            used = self._filled[index].any()
-            self._prefix[index] = grown(self._prefix[index] if used else self._prefix[index][:0], capacity)
-            self._filled[index] = grown(self._filled[index], capacity)
-            self._filled[index][before:] = False
+            self._prefix[index] = kept(self._prefix[index], bool(self._filled[index].any()))
+            self._filled[index] = kept(self._filled[index], True)
+            self._filled[index][alive.size :] = False
             state.prefix, state.filled = self._prefix[index].data_ptr(), self._filled[index].data_ptr()
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:

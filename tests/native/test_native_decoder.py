@@ -82,6 +82,32 @@ def test_states_while_the_beam_moves(library, name, lengths, beam, seed):
         sentences, per_sentence = len(kept), beam
 
 
+@pytest.mark.parametrize("policy", ["full", "uniform", "confidence"])
+def test_long_translations(library, policy):
+    """Longer than what there is room for at first: caches are compacted, or grow."""
+    models, sources = [float32_model("pre-norm")], random_sources(37, [9, 1, 4])
+    options = dict(beam=3, max_len_b=28, min_len=26, **POLICIES[policy])
+    expected, found = (
+        make_generator(models, decoding_kernels=kernels, **options).generate(models, make_sample(sources))
+        for kernels in ("torch", "native")
+    )
+    for ours, theirs in zip(found, expected):
+        assert_same_sentence(ours, theirs, tolerance=1e-4)
+
+
+def test_room_is_kept_for_hypotheses_in_the_beam_only(library):
+    """All rows follow the first one, step by step: what is alive hardly grows, so neither do the caches."""
+    model = float32_model("pre-norm")
+    encoder_out = model.encoder.forward_torchscript(make_sample([[5, 7, 2]])["net_input"])
+    states, beam = encoder_out["encoder_out"][0].transpose(0, 1), 4
+    decoder = NativeDecoder(model.decoder, inference_weights(model.decoder), states, None, 1)
+    for step in range(100):
+        newest = torch.arange(4, 4 + (1 if step == 0 else beam))
+        decoder.run_block(1, decoder.begin_step(newest), None)
+        decoder.reorder(torch.zeros(beam, dtype=torch.long), beam)
+    assert decoder.step == 99 and 100 + beam <= decoder._capacity <= 256  # of 400 entries in all
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", ["post-norm", "pre-norm", "no cross-attention", "halting"])
 def test_translations(library, name, policy):
