@@ -28,6 +28,7 @@ MENDS = (
     "encoder_fast_path",
     "numpy_names",
     "bfloat16",
+    "bfloat16_attention",
     "fast_path_parameters",
     "distributed_on_cpu",
     "user_dir",

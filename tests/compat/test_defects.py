@@ -77,6 +77,21 @@ SHARING = {
         """,
         "asks for a TPU",
     ),
+    "bfloat16_attention": (
+        """
+        import torch
+        from fairseq import options
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+        from fairseq.trainer import Trainer
+        for precision, fused in [([], True), (["--bf16"], False)]:
+            arguments = ["data", "--arch", "transformer", "--cpu", *precision]
+            args = options.parse_args_and_arch(options.get_training_parser(), arguments)
+            args.tpu = False  # see the mend "bfloat16"
+            Trainer(convert_namespace_to_omegaconf(args), None, torch.nn.Linear(2, 2), torch.nn.Module())
+            assert torch.backends.cuda.flash_sdp_enabled() is fused, "slow backwards"
+        """,
+        "slow backwards",
+    ),
     "user_dir": (
         """
         import argparse, os, sys, tempfile

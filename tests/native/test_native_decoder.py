@@ -41,6 +41,16 @@ def float32_model(name):
     return make_model(MODELS[name], torch.float32)
 
 
+def assert_same_by_both(model, lengths, **options):
+    """The kernels and PyTorch translate sentences of these *lengths* to the same."""
+    sample = make_sample(random_sources(31, lengths))
+    expected, found = (
+        make_generator([model], beam=3, decoding_kernels=kernels, **options).generate([model], sample) for kernels in ("torch", "native")
+    )
+    for ours, theirs in zip(found, expected):
+        assert_same_sentence(ours, theirs, tolerance=1e-4)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,14 +95,7 @@ def test_states_while_the_beam_moves(library, name, lengths, beam, seed):
 @pytest.mark.parametrize("policy", ["full", "uniform", "confidence"])
 def test_long_translations(library, policy):
     """Longer than what there is room for at first: caches are compacted, or grow."""
-    models, sources = [float32_model("pre-norm")], random_sources(37, [9, 1, 4])
-    options = dict(beam=3, max_len_b=28, min_len=26, **POLICIES[policy])
-    expected, found = (
-        make_generator(models, decoding_kernels=kernels, **options).generate(models, make_sample(sources))
-        for kernels in ("torch", "native")
-    )
-    for ours, theirs in zip(found, expected):
-        assert_same_sentence(ours, theirs, tolerance=1e-4)
+    assert_same_by_both(float32_model("pre-norm"), [9, 1, 4], max_len_b=28, min_len=26, **POLICIES[policy])
 
 
 def test_room_is_kept_for_hypotheses_in_the_beam_only(library):
@@ -111,14 +114,7 @@ def test_room_is_kept_for_hypotheses_in_the_beam_only(library):
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", ["post-norm", "pre-norm", "no cross-attention", "halting"])
 def test_translations(library, name, policy):
-    models, sources = [float32_model(name)], random_sources(31, [9, 1, 4, 9, 2, 6])
-    options = dict(beam=3, max_len_b=10, min_len=2, **POLICIES[policy])
-    expected, found = (
-        make_generator(models, decoding_kernels=kernels, **options).generate(models, make_sample(sources))
-        for kernels in ("torch", "native")
-    )
-    for ours, theirs in zip(found, expected):
-        assert_same_sentence(ours, theirs, tolerance=1e-4)
+    assert_same_by_both(float32_model(name), [9, 1, 4, 9, 2, 6], max_len_b=10, min_len=2, **POLICIES[policy])
 
 
 @pytest.mark.parametrize(
