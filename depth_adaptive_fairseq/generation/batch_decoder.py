@@ -55,6 +55,7 @@ class BatchDecoder:
         work: Optional[Work] = None,
     ):
         self.policy = policy
+        self._work = work or Work()
         self.rows_per_sentence = rows_per_sentence
         self._decoders: List[Union[IncrementalDecoder, NativeDecoder]] = []
         for model, encoder_out in zip(models, encoder_outs):
@@ -67,7 +68,7 @@ class BatchDecoder:
                     encoder_out["encoder_out"][0].transpose(0, 1),
                     padding[0] if len(padding) > 0 else None,
                     rows_per_sentence,
-                    work,
+                    self._work,
                 )
             )
         # Whether the native kernels run it.
@@ -109,7 +110,7 @@ class BatchDecoder:
         for exit_index in range(1, self.num_exits + 1):
             packed = None if rows is all_rows else rows
             hidden = [decoder.run_block(exit_index, h, packed) for decoder, h in zip(self._decoders, hidden)]
-            block = BlockOutput(hidden, [decoder.weights.classifiers[exit_index - 1] for decoder in self._decoders])
+            block = BlockOutput(hidden, [decoder.weights.classifiers[exit_index - 1] for decoder in self._decoders], self._work)
             leaving = exit_index == self.num_exits or leave(exit_index, rows, block)
             if isinstance(leaving, Tensor):
                 # The only look at the device between two blocks.

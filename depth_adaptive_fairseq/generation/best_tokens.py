@@ -57,6 +57,7 @@ class BestTokens:
         if group.output.has_logits or self.options.temperature != 1.0:
             return kernels.best_of_logits(kernels.library(), self._logits(group), choice)
         classifier, states = group.output.classifiers[0].native(group.output.hidden[0])
+        group.output.work.add_classifier(states.size(0))
         return kernels.best_of_states(kernels.library(), classifier, states, choice)
 
     def _logits(self, group: Leavers) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
+from depth_adaptive_fairseq.generation.work import Work
 
 @dataclass
 class SourceBatch:
@@ -39,11 +40,13 @@ class BlockOutput:
     Attributes:
         hidden: h^n of each ensemble member, each ``(rows, width of the member)``.
         classifiers: C_n of each member.
+        work: where their calls are counted.
     """
 
-    def __init__(self, hidden: List[Tensor], classifiers: Sequence[Callable[[Tensor], Tensor]]):
+    def __init__(self, hidden: List[Tensor], classifiers: Sequence[Callable[[Tensor], Tensor]], work: Work):
         self.hidden = hidden
         self.classifiers = classifiers
+        self.work = work
         self._logits: Optional[List[Tensor]] = None
 
     @property
@@ -54,12 +57,15 @@ class BlockOutput:
     def logits(self) -> List[Tensor]:
         """The logits of this exit for each ensemble member, each ``(rows, V)``; computed once."""
         if self._logits is None:
-            self._logits = [classify(hidden) for classify, hidden in zip(self.classifiers, self.hidden)]
+            self._logits = []
+            for classify, hidden in zip(self.classifiers, self.hidden):
+                self._logits.append(classify(hidden))
+                self.work.add_classifier(hidden.size(0))
         return self._logits
 
     def select(self, index: Tensor) -> "BlockOutput":
         """The same for the rows that *index* picks."""
-        selected = BlockOutput([hidden.index_select(0, index) for hidden in self.hidden], self.classifiers)
+        selected = BlockOutput([hidden.index_select(0, index) for hidden in self.hidden], self.classifiers, self.work)
         if self._logits is not None:
             selected._logits = [logits.index_select(0, index) for logits in self._logits]
         return selected

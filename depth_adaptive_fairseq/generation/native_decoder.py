@@ -180,6 +180,8 @@ class NativeDecoder:
             if state.count == 0:
                 break
             self.work.add_block(state.count, state.projected - state.count)
+            if state.classified > 0:
+                self.work.add_classifier(state.classified)
         return scores, tokens, exits
 
     def can_embed(self, step: int) -> bool:

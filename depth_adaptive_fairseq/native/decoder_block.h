@@ -28,7 +28,9 @@ struct BlockState {
     uint8_t* source_filled;       // whether they are there, (sentences)
     const uint8_t* source_real;   // 0 at padding, (sentences, source_length), or null
     int64_t source_length;
-    int64_t projected;  // what came out of it: tokens of which keys and values were made, those with copied states included
+    // What it did: tokens of which keys and values were made, those with copied states included, and, in a whole step of the
+    // search, those of which the classifier behind the block was asked for logits.
+    int64_t projected, classified;
 };
 }
 

@@ -59,6 +59,7 @@ class BlockState(ctypes.Structure):
         *((name, _Pointer) for name in "prefix filled encoder_states source source_filled source_real".split()),
         ("source_length", _Integer),
         ("projected", _Integer),
+        ("classified", _Integer),
     ]
 
 

@@ -45,6 +45,7 @@ public:
             BlockState& state = step.states[n - 1];
             state.rows = running.data();
             state.count = running.size();
+            state.classified = 0;
             if (running.empty()) continue;  // its count tells that nothing was done
             DecoderBlock(step.layers[n - 1], state, hidden).run();
             leave(n, running, hidden, choice, scores, tokens, exits);
@@ -118,6 +119,7 @@ private:
     void predict(int64_t n, const float* states, int64_t count, const Choice& choice, float threshold, Predictions& predictions) const {
         float *scores = room(predictions.scores, count * choice.wanted), *confidences = room(predictions.confidences, count);
         if (static_cast<int64_t>(predictions.tokens.size()) < count * choice.wanted) predictions.tokens.resize(count * choice.wanted);
+        step.states[n - 1].classified = count;
         classify(step.classifiers[n - 1], states, count, choice, scores, predictions.tokens.data(), threshold, confidences);
     }
 

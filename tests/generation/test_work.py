@@ -33,7 +33,10 @@ def count_work(model, monkeypatch, **options):
             monkeypatch.setattr(block, part, watched(getattr(block, part), (number, part)))
     classifiers = [watched(each, (n, "classifier")) for n, each in enumerate(weights.classifiers, start=1)]
     monkeypatch.setattr(weights, "classifiers", classifiers)
-    return make_generator([model], **options).generate([model], make_sample(SOURCES)), work
+    generator = make_generator([model], **options)
+    found = generator.generate([model], make_sample(SOURCES))
+    assert generator.model.work.classifier_rows == sum(rows for (_, part), rows in work.items() if part == "classifier")
+    return found, work
 
 
 @pytest.mark.parametrize("exit_at", [1, 2, 4])

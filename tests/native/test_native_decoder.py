@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
 from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
 from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
 from depth_adaptive_fairseq.generation.statistic_policies import ConfidenceExit
@@ -160,9 +161,12 @@ def test_two_threads_give_what_one_gives(library):
         assert_same_sentence(two, one, tolerance=0)
 
 
-@pytest.mark.parametrize("name", ["post-norm", "halting"])
-def test_each_token_is_paid_for_up_to_its_exit(library, name, monkeypatch):
-    """With a beam of one the hypotheses show all that was computed: tokens of each block, and copied states."""
+@pytest.mark.parametrize("by", ["uniform", "geometric", "confidence", "fixed"])
+@pytest.mark.parametrize("whole_steps", [True, False])
+def test_each_token_is_paid_for_up_to_its_exit(library, whole_steps, by, monkeypatch):
+    """With a beam of one the hypotheses show all that was computed: tokens of each block, copied states, and predictions."""
+    if not whole_steps:
+        monkeypatch.setattr(BatchDecoder, "can_search", lambda self, step: False)
     work = []
 
     def counted_block(self, kernels, state, hidden):
@@ -177,13 +181,13 @@ def test_each_token_is_paid_for_up_to_its_exit(library, name, monkeypatch):
     run_block, search_step = NativeBlock.run, NativeDecoder.search_step
     monkeypatch.setattr(NativeBlock, "run", counted_block)
     monkeypatch.setattr(NativeDecoder, "search_step", counted_step)
-    model = float32_model(name)
-    policy = dict(exit_policy="geometric", exit_thresholds="0.55,0.5,0.45") if name == "halting" else POLICIES["uniform"]
+    model = float32_model("halting" if by == "geometric" else "post-norm")
+    policy = dict(exit_policy="geometric", exit_thresholds="0.55,0.5,0.45") if by == "geometric" else POLICIES[by]
     generator = make_generator([model], beam=1, max_len_b=6, **policy)
     found = generator.generate([model], make_sample(random_sources(61, [5] * 6)))
     sentences = [hypotheses[0]["exits"].tolist() for hypotheses in found]
-    assert len({exit_index for exits in sentences for exit_index in exits}) > 1
-    copied = 0
+    assert len({exit_index for exits in sentences for exit_index in exits}) > 1 or by == "fixed"
+    copied = predicted = 0
     for number in range(1, 5):
         reached = [[exit_index >= number for exit_index in exits] for exits in sentences]
         assert sum(count for block, count, _ in work if block == number) == sum(map(sum, reached))
@@ -191,9 +195,16 @@ def test_each_token_is_paid_for_up_to_its_exit(library, name, monkeypatch):
         passed = [len(row) - row[::-1].index(True) - sum(row) if any(row) else 0 for row in reached]
         assert sum(projected - count for block, count, projected in work if block == number) == sum(passed)
         copied += sum(passed)
+        # Confidence looks at the prediction of every exit that a token reaches, other policies at the last one only.
+        left = sum(exit_index == number for exits in sentences for exit_index in exits)
+        predicted += sum(map(sum, reached)) if by == "confidence" else left
     counts = generator.model.work
     assert (counts.steps, counts.block_calls) == (max(map(len, sentences)), len(work))
     assert (counts.block_rows, counts.copied_states) == (sum(map(sum, sentences)), copied)
+    # At most once an exit and step, and never for nothing.
+    steps_of_exits = {(step, exit_index) for exits in sentences for step, exit_index in enumerate(exits)}
+    assert counts.classifier_rows == predicted
+    assert counts.classifier_calls == (len(work) if by == "confidence" else len(steps_of_exits))
 
 
 def test_what_the_kernels_do_not_know_runs_in_pytorch(library):

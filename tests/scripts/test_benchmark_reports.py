@@ -77,6 +77,7 @@ def test_every_engine_that_decides_has_a_price_and_no_other():
 def test_larger_batches_are_compared_by_rows_and_blocks():
     # Far more calls than any fixed exit: rows that leave at different exits need them. 2.1 ms against 1.75.
     (line,) = price(*FIXED, ("geometric:0.5", 2.1, 290, 1000), batch_size=4).values()
+    assert "classifiers" not in line  # nobody counted them
     assert "2.100 ms a row and block, 1.20 times that of fixed exits with as many a step (10.00)" in line
 
 
@@ -102,3 +103,9 @@ def test_a_missing_checkpoint_is_said_in_a_sentence(tmp_path):
     command = [sys.executable, SCRIPTS / "benchmark_decoding.py", tmp_path, "--path", tmp_path / "none.pt"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 1 and "none.pt is not a file: give a checkpoint" in done.stderr and "Traceback" not in done.stderr
+
+def test_the_classifiers_of_a_step_are_named():
+    passes = {(1, 1, f"fixed:{n}"): one_pass(1.0 + n, block_calls=100 * n, classifier_calls=100) for n in (1, 2)}
+    passes[1, 1, "geometric:0.5"] = one_pass(1.0 + 1.8, block_calls=150, classifier_calls=130)
+    rows = summarise({key: {"passes": [each]} for key, each in passes.items()}, "fixed:1")
+    assert price_of_deciding(rows).endswith("with as many a step (1.50); 1.30 classifiers a step, theirs are 1")
