@@ -44,7 +44,7 @@ inline void choose(float* logits, int64_t rows, int64_t vocabulary, const Choice
 // hidden: h^n of the rows, (rows, width).
 inline void classify(const Classifier& classifier, const float* hidden, int64_t rows, const Choice& choice, float* scores,
                      int64_t* tokens, float threshold = ANY_CONFIDENCE, float* confidences = nullptr) {
-    constexpr int64_t AT_A_TIME = 96;  // the logits of a whole batch would take much memory
+    constexpr int64_t AT_A_TIME = 112;  // the logits of a whole batch would take much memory
     static thread_local Buffer normed, logits;
     const Linear& projection = linear(classifier.projection);
     float* y = room(logits, std::min(rows, AT_A_TIME) * projection.outputs);

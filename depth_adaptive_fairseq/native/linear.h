@@ -44,22 +44,24 @@ public:
 protected:
     bool worth_threads(int64_t rows) const { return thread_count > 1 && rows * outputs * inputs > 100000; }
 
-    // tile(height, row, panel) for all rows and panels; the height is a constant, of at most TILE_ROWS.
+    // tile(height, row, panel) for all rows and panels; the height is a constant, of at most TILE_ROWS. Tiles are about equally
+    // high: a low one waits for its few sums.
     template <class Tile>
     void for_each_tile(int64_t rows, const Tile& tile) const {
+        const int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
 #pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
-        for (int64_t panel = 0; panel < panels; ++panel) {
-            int64_t row = 0;
-            for (; row + TILE_ROWS <= rows; row += TILE_ROWS) tile(std::integral_constant<int, TILE_ROWS>{}, row, panel);
-            last_tile<TILE_ROWS - 1>(rows - row, row, panel, tile);
-        }
+        for (int64_t panel = 0; panel < panels; ++panel)
+            for (int64_t number = 0; number < tiles; ++number) {
+                const int64_t row = number * rows / tiles;
+                with_height<TILE_ROWS>((number + 1) * rows / tiles - row, [&](auto height) { tile(height, row, panel); });
+            }
     }
 
-    template <int HEIGHT, class Tile>
-    static void last_tile(int64_t left, int64_t row, int64_t panel, const Tile& tile) {
+    template <int HEIGHT, class Function>
+    static void with_height(int64_t wanted, const Function& function) {
         if constexpr (HEIGHT > 0) {
-            if (left == HEIGHT) return tile(std::integral_constant<int, HEIGHT>{}, row, panel);
-            last_tile<HEIGHT - 1>(left, row, panel, tile);
+            if (wanted == HEIGHT) return function(std::integral_constant<int, HEIGHT>{});
+            with_height<HEIGHT - 1>(wanted, function);
         }
     }
 
