@@ -82,16 +82,17 @@ class PrefixKeys:
 
 
 _FIRST_STEPS = 16  # steps that buffers have room for once the beam is known
+_FEWEST = 128  # entries; few sentences need no second look, and memory that nothing is written to takes none
 
 
 def next_capacity(before: int, needed: int, rows: int) -> int:
     """How many entries to have room for when *needed* are, now, and *rows* more come with each step.
 
-    The first step, which has one row a sentence, gets what it needs; later ones some steps' worth, and what is used by more
-    than half is doubled.
+    The first step, which has one row a sentence, gets little more than it needs; later ones some steps' worth, and what is
+    used by more than half is doubled.
     """
     if before == 0:
-        return needed
+        return max(needed, _FEWEST)
     return max(before if 2 * needed <= before else 2 * before, _FIRST_STEPS * rows, needed)
 
 
