@@ -7,7 +7,7 @@ import numpy as np
 from tabulate import tabulate
 
 # Of one pass; None for engines that cannot tell.
-WORK = ("steps", "block_calls", "block_rows", "classifier_calls", "classifier_rows")
+WORK = ("steps", "block_calls", "block_rows", "copied_states", "classifier_calls", "classifier_rows")
 
 
 def summarise(rows: Dict[tuple, Dict], reference: str) -> List[Dict]:
@@ -89,13 +89,14 @@ def price_of_deciding(summary: List[Dict]) -> str:
         if len(set(depths)) < 2 or not depths[0] <= depth <= depths[-1]:
             continue
         ratio = _each(row, unit) / float(np.interp(depth, depths, [_each(each, unit) for each in fixed]))
-        classifiers = ""
+        more = ""
         if row.get("classifier_calls") is not None:  # earlier benchmarks did not count them
-            classifiers = f"; {row['classifier_calls'] / row['steps']:.2f} classifiers a step, theirs are 1"
+            more = f"; {row['classifier_calls'] / row['steps']:.2f} classifiers a step, theirs are 1, and "
+            more += f"{row['copied_states'] / row['block_rows']:.2f} copied states a row and block, theirs are 0"
         name = "block call" if unit == "block_calls" else "row and block"
         lines.append(
             f"{row['engine']}, batch {row['batch_size']}, {row['threads']} threads: {1e3 * _each(row, unit):.3f} ms a {name}, "
-            f"{ratio:.2f} times that of fixed exits with as many a step ({depth:.2f}){classifiers}"
+            f"{ratio:.2f} times that of fixed exits with as many a step ({depth:.2f}){more}"
         )
     return "\n".join(lines)
 

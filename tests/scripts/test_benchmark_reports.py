@@ -104,8 +104,11 @@ def test_a_missing_checkpoint_is_said_in_a_sentence(tmp_path):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 1 and "none.pt is not a file: give a checkpoint" in done.stderr and "Traceback" not in done.stderr
 
-def test_the_classifiers_of_a_step_are_named():
+
+def test_what_else_deciding_costs_is_named():
     passes = {(1, 1, f"fixed:{n}"): one_pass(1.0 + n, block_calls=100 * n, classifier_calls=100) for n in (1, 2)}
-    passes[1, 1, "geometric:0.5"] = one_pass(1.0 + 1.8, block_calls=150, classifier_calls=130)
+    passes[1, 1, "geometric:0.5"] = one_pass(1.0 + 1.8, block_calls=150, classifier_calls=130, copied_states=100)
     rows = summarise({key: {"passes": [each]} for key, each in passes.items()}, "fixed:1")
-    assert price_of_deciding(rows).endswith("with as many a step (1.50); 1.30 classifiers a step, theirs are 1")
+    assert price_of_deciding(rows).endswith(
+        "with as many a step (1.50); 1.30 classifiers a step, theirs are 1, and 0.20 copied states a row and block, theirs are 0"
+    )

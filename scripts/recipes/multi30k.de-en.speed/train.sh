@@ -26,6 +26,6 @@ phase() {
   touch "$folder/trained"
 }
 
-phase aligned --lr 1.5e-3 --warmup-updates 300 --total-num-update 1300 --end-learning-rate 4e-4 --max-update 1300
+phase aligned --lr 1.5e-3 --warmup-updates 300 --total-num-update 1300 --end-learning-rate 4e-4 --max-update 1200
 phase geometric --finetune-from-model "$checkpoints/aligned/checkpoint_last.pt" --halting geometric --exit-loss-weight 1 \
   --oracle likelihood --oracle-penalty "${LAMBDA:-0.05}" --lr 4e-4 --warmup-updates 10 --total-num-update 450 --max-update 450
