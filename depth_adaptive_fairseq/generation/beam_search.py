@@ -110,6 +110,8 @@ class FinishedHypotheses:
             return
         self.counts[sentence] += 1
         cumulative = np.append(scores, last_score)
+        positional = cumulative.copy()
+        positional[1:] -= cumulative[:-1]
         score = cumulative[-1]
         if self.options.normalize_scores:
             score = score / np.float32(len(cumulative) ** self.options.len_penalty)
@@ -117,7 +119,7 @@ class FinishedHypotheses:
             {
                 "tokens": np.append(tokens, self.options.eos),
                 "score": np.float32(score),
-                "positional_scores": np.diff(cumulative, prepend=np.float32(0.0)),
+                "positional_scores": positional,
                 "exits": exits,
             }
         )

@@ -12,7 +12,7 @@ fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data_bin=$1 checkpoints=$2
 
-engines=(stock full full@int8 geometric:0.6 geometric:0.6@int8 geometric:0.95 geometric:0.95@int8 fixed:1 fixed:2 fixed:3)
+engines=(stock full full@int8 geometric:0.3 geometric:0.3@int8 geometric:0.4 geometric:0.4@int8 fixed:1 fixed:2 fixed:3)
 if python -c 'import ctranslate2' 2> /dev/null; then
   engines+=(ct2 ct2@int8)
 fi
