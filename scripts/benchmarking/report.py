@@ -70,7 +70,8 @@ def price_of_deciding(summary: List[Dict]) -> str:
     """What per-token exits cost beside the blocks they run, a sentence for each adaptive engine; empty without fixed exits.
 
     Time after the encoder, for each block call at batch 1 and for each row and block in larger batches, against that of
-    fixed exits of the same precision, interpolated at the same number of block calls, or block rows, a step.
+    fixed exits of the same precision, interpolated at the same number of block calls, or block rows, a step; and at the same
+    average exit, which at batch 1 is lower than the deepest of a beam's rows, up to which blocks are called.
     """
     lines = []
     for row in summary:
@@ -90,8 +91,12 @@ def price_of_deciding(summary: List[Dict]) -> str:
             continue
         ratio = _each(row, unit) / float(np.interp(depth, depths, [_each(each, unit) for each in fixed]))
         more = ""
+        if row["average_exit"] is not None and all(each["average_exit"] is not None for each in fixed):
+            exits = [each["average_exit"] for each in fixed]
+            at_exit = _each(row, unit) / float(np.interp(row["average_exit"], exits, [_each(each, unit) for each in fixed]))
+            more = f", {at_exit:.2f} times at its average exit"
         if row.get("classifier_calls") is not None:  # earlier benchmarks did not count them
-            more = f"; {row['classifier_calls'] / row['steps']:.2f} classifiers a step, theirs are 1, and "
+            more += f"; {row['classifier_calls'] / row['steps']:.2f} classifiers a step, theirs are 1, and "
             more += f"{row['copied_states'] / row['block_rows']:.2f} copied states a row and block, theirs are 0"
         name = "block call" if unit == "block_calls" else "row and block"
         lines.append(

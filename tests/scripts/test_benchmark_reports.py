@@ -106,9 +106,11 @@ def test_a_missing_checkpoint_is_said_in_a_sentence(tmp_path):
 
 
 def test_what_else_deciding_costs_is_named():
-    passes = {(1, 1, f"fixed:{n}"): one_pass(1.0 + n, block_calls=100 * n, classifier_calls=100) for n in (1, 2)}
-    passes[1, 1, "geometric:0.5"] = one_pass(1.0 + 1.8, block_calls=150, classifier_calls=130, copied_states=100)
+    passes = {
+        (1, 1, f"fixed:{n}"): one_pass(1.0 + 0.4 + 0.6 * n, block_calls=100 * n, classifier_calls=100, average_exit=n) for n in (1, 2)
+    }  # 10 and 8 ms a call; 9.5 at an exit of 1.25
+    passes[1, 1, "geometric:0.5"] = one_pass(1.0 + 1.425, block_calls=150, classifier_calls=130, copied_states=100, average_exit=1.25)
     rows = summarise({key: {"passes": [each]} for key, each in passes.items()}, "fixed:1")
     assert price_of_deciding(rows).endswith(
-        "with as many a step (1.50); 1.30 classifiers a step, theirs are 1, and 0.20 copied states a row and block, theirs are 0"
+        "with as many a step (1.50), 1.00 times at its average exit; 1.30 classifiers a step, theirs are 1, and 0.20 copied states a row and block, theirs are 0"
     )
