@@ -39,6 +39,7 @@ def test_scripts_that_the_readme_calls_exist(line):
     "name, script, measurements",
     [
         ("speed", "benchmark_table.py", "scripts/recipes/multi30k.de-en.speed/benchmark.json"),
+        ("speed", "benchmark_table.py", "scripts/recipes/multi30k.de-en.speed/benchmark.2threads.json"),
         ("training cost", "benchmark_training.py", "scripts/recipes/multi30k.de-en.speed/training.json"),
     ],
 )

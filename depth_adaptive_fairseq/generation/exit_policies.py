@@ -19,6 +19,7 @@ from torch import Tensor
 
 from depth_adaptive_fairseq.generation.work import Work
 
+
 @dataclass
 class SourceBatch:
     """What a policy may know about the sentences before decoding starts.

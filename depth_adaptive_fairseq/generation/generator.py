@@ -141,6 +141,12 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         super().__init__(DepthAdaptiveEnsemble(models, exit_policy, padding_idx, packing), tgt_dict, **options)
 
     def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
+        try:
+            return self._search_batch(sample, prefix_tokens, constraints, bos_token)
+        finally:
+            self.model.end()
+
+    def _search_batch(self, sample, prefix_tokens, constraints, bos_token):
         net_input = sample["net_input"]
         suppressed = [] if self.token_indices_to_suppress is None else self.token_indices_to_suppress.tolist()
         max_len = min(int(self.max_len_a * net_input["src_tokens"].size(1) + self.max_len_b), self.max_len - 1)
@@ -156,9 +162,7 @@ class DepthAdaptiveGenerator(SequenceGenerator):
             and self.vocab_size - 3 - len(suppressed) >= 2 * self.beam_size  # always enough candidates that can follow
         )
         if not plain:
-            found = super()._generate(sample, prefix_tokens, constraints, bos_token)
-            self.model.end()
-            return found
+            return super()._generate(sample, prefix_tokens, constraints, bos_token)
         options = SearchOptions(
             beam_size=self.beam_size,
             max_len=max_len,
@@ -175,7 +179,6 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         )
         source = net_input["src_tokens"]
         found = beam_search(self.model.begin(net_input, 1), source.size(0), options, source.device)
-        self.model.end()
         for hypothesis in (hypothesis for sentence in found for hypothesis in sentence):
             hypothesis.update(describe_exits(hypothesis["exits"]))
         return found

@@ -107,8 +107,6 @@ class SearchStep(ctypes.Structure):
     ]
 
 
-
-
 def _raise_memory_error(result, function, arguments):
     if not result:
         raise MemoryError("the decoding kernels could not get the memory that they need; decode smaller batches (--max-tokens)")
@@ -184,7 +182,7 @@ def _open(name: str) -> Optional[ctypes.CDLL]:
         for function, (arguments, result) in _SIGNATURES.items():
             getattr(opened, function).argtypes = arguments
             getattr(opened, function).restype = result
-            if result is ctypes.c_bool or function == "linear_new":
+            if result in (ctypes.c_bool, _Pointer):
                 getattr(opened, function).errcheck = _raise_memory_error
         if opened.sources() == _sources():
             return opened

@@ -89,11 +89,12 @@ def price_of_deciding(summary: List[Dict]) -> str:
         depth = row[unit] / row["steps"]
         if len(set(depths)) < 2 or not depths[0] <= depth <= depths[-1]:
             continue
-        ratio = _each(row, unit) / float(np.interp(depth, depths, [_each(each, unit) for each in fixed]))
+        costs = [_each(each, unit) for each in fixed]
+        ratio = _each(row, unit) / float(np.interp(depth, depths, costs))
         more = ""
-        if row["average_exit"] is not None and all(each["average_exit"] is not None for each in fixed):
-            exits = [each["average_exit"] for each in fixed]
-            at_exit = _each(row, unit) / float(np.interp(row["average_exit"], exits, [_each(each, unit) for each in fixed]))
+        exits = [each["average_exit"] for each in fixed]
+        if None not in (row["average_exit"], *exits):
+            at_exit = _each(row, unit) / float(np.interp(row["average_exit"], exits, costs))
             more = f", {at_exit:.2f} times at its average exit"
         if row.get("classifier_calls") is not None:  # earlier benchmarks did not count them
             more += f"; {row['classifier_calls'] / row['steps']:.2f} classifiers a step, theirs are 1, and "
