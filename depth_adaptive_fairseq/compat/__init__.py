@@ -35,6 +35,7 @@ MENDS = (
     "hydra_plugins",
     "hydra_error_report",
     "hydra_base_layers",
+    "forked_processes",
 )
 
 

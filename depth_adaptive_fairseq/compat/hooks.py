@@ -25,17 +25,23 @@ class MendingFinder:
         for mend in mends:
             for name in mend.MODULES:
                 self._mends.setdefault(name, []).append(mend)
+        self._being_found = set()
 
     def find_spec(self, name, path=None, target=None):
         """The spec found by the next finder that knows ``name``; None if it needs no mending."""
-        if name not in self._mends:
+        # The finder that waits for the first import (see startup/) asks this one, which has asked it.
+        if name not in self._mends or name in self._being_found:
             return None
-        for finder in sys.meta_path:
-            find_spec = getattr(finder, "find_spec", None)
-            spec = find_spec and finder is not self and find_spec(name, path, target)
-            if spec:
-                self._wrap_loader(spec)
-                return spec
+        self._being_found.add(name)
+        try:
+            for finder in sys.meta_path:
+                find_spec = getattr(finder, "find_spec", None)
+                spec = find_spec and finder is not self and find_spec(name, path, target)
+                if spec:
+                    self._wrap_loader(spec)
+                    return spec
+        finally:
+            self._being_found.remove(name)
         return None
 
     def concerns(self, name):

@@ -105,3 +105,19 @@ def test_every_mend_says_what_it_concerns():
         assert hasattr(module, "after") or hasattr(module, "during"), name
         for heading in ("Concerns:", "No longer needed when:"):
             assert heading in module.__doc__, (name, heading)
+
+
+def test_a_finder_that_asks_back(module):
+    """As the one that waits for the first import does, and retires: the module is mended once."""
+    times = []
+    finder = MendingFinder([mend(module, after=times.append)])
+
+    class Waiting:
+        @classmethod
+        def find_spec(cls, *arguments):
+            sys.meta_path.remove(cls)
+            return finder.find_spec(*arguments)
+
+    sys.meta_path[:0] = [finder, Waiting]
+    importlib.import_module(module)
+    assert len(times) == 1
