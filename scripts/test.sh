@@ -6,6 +6,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bash "$root/scripts/setup.sh"
 cd "$root"
 
-# Two processes of one thread each: small models gain nothing from more threads.
+# Two processes of one thread each, unless given: small models gain nothing from more threads.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec .venv/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 "$@"

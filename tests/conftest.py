@@ -1,4 +1,4 @@
-"""A way to run commands, a corpus, and a model trained once for all processes of a test run."""
+"""A way to run commands, a corpus, and a model trained once for all processes of a test run; and what no test may do."""
 
 import fcntl
 import os
@@ -8,9 +8,36 @@ from typing import Callable
 
 import pytest
 
+from tests import leftover_processes
 from tests.end_to_end.commands import CommandServer, assert_ok
 from tests.end_to_end.corpus import hard_pairs, sentence_pairs
 from tests.end_to_end.training import ADAPTIVE, OPTIMIZATION, SIZES, Trained, train
+
+# Threads that wait do so asleep: others need the processor. Has to be there before PyTorch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_configure(config):
+    leftover_processes.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    if call.excinfo is not None and "from pytest-timeout" in str(call.excinfo.value):
+        leftover_processes.kill()  # what the test has waited for
+    return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_forks():
+    """The process that runs the tests has computed with threads, which a fork has not but may wait for."""
+
+    def fork():
+        raise AssertionError("tests start new processes (`server`, or tests/compat/processes.py); they do not fork their own")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", fork)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ compat.MENDS = tuple(name for name in compat.MENDS if name not in {names!r})
 def run(*command, cwd=None, **environment):
     """Run a command of the virtual environment; returns the finished process, output as text."""
     program = BIN / command[0]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    variables = dict(os.environ)
     for name in ("DEPTH_ADAPTIVE_TRACEBACK", "PYTHONWARNINGS"):
         variables.pop(name, None)
     variables.update(environment)

@@ -1,9 +1,8 @@
 """A checkpoint is there as a whole or not at all, whatever happens while it is written."""
 
 import os
-import resource
-import shutil
 import signal
+import textwrap
 
 import pytest
 import torch
@@ -11,46 +10,45 @@ from fairseq.checkpoint_utils import checkpoint_paths, torch_persistent_save
 from fairseq.file_io import PathManager
 
 
-def in_a_fork(function):
-    """Run the function in a copy of this process; how that ended, and what it raised."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            function()
-        except BaseException as error:
-            os.write(writing, f"{type(error).__name__}: {error}".encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading) as pipe:
-        said = pipe.read()
-    return os.waitpid(child, 0)[1], said
+@pytest.fixture
+def run_script(server, tmp_path_factory):
+    """``run_script(text, argument, ...)``: Python code in a process of its own, which has imported fairseq."""
+    folder = tmp_path_factory.mktemp("script")
+
+    def run_script(text, *arguments):
+        (folder / "script.py").write_text(textwrap.dedent(text))
+        return server.run(folder / "script.py", *arguments, cwd=folder)
+
+    return run_script
 
 
-def copy_and_be_killed(copy, source, target):
-    def copyfile(source, target):
-        with open(source, "rb") as old, open(target, "wb") as new:
-            new.write(old.read()[:10])
-            new.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+COPY_AND_BE_KILLED = """
+import os, shutil, signal, sys
+from fairseq.file_io import PathManager
 
-    shutil.copyfile = copyfile
-    copy(str(source), str(target), overwrite=True)
+def copyfile(source, target):
+    with open(source, "rb") as old, open(target, "wb") as new:
+        new.write(old.read()[:10])
+        new.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+shutil.copyfile = copyfile
+{copy}(sys.argv[1], sys.argv[2], overwrite=True)
+"""
 
 
 @pytest.mark.parametrize(
     "copy, survivor",
-    [(PathManager.copy, "old and whole"), (PathManager.copy.__wrapped__, "new and wh")],
+    [("PathManager.copy", "old and whole"), ("PathManager.copy.__wrapped__", "new and wh")],
     ids=["mended", "not mended"],
 )
-def test_a_kill_during_the_copy(copy, survivor, tmp_path):
+def test_a_kill_during_the_copy(copy, survivor, run_script, tmp_path):
     """With the mend the old file stays; without, half of the new one takes its place."""
     new, last = tmp_path / "checkpoint1.pt", tmp_path / "checkpoint_last.pt"
     new.write_text("new and whole")
     last.write_text("old and whole")
-    status, _ = in_a_fork(lambda: copy_and_be_killed(copy, new, last))
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    done = run_script(COPY_AND_BE_KILLED.format(copy=copy), new, last)
+    assert done.status == -signal.SIGKILL, done.stderr
     assert last.read_text() == survivor
     # What the kill left behind is not taken for a checkpoint, and does not stop the next copy.
     assert checkpoint_paths(str(tmp_path)) == [str(new)]
@@ -75,17 +73,20 @@ def test_a_copy_that_fails_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["b"]
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_an_error_and_leaves_nothing(run_script, tmp_path):
     """A limit on the size of files stands for a disk that fills up while a file is written."""
     path = tmp_path / "checkpoint_last.pt"
     path.write_text("old and whole")
 
-    def save():
+    script = """
+        import resource, sys, torch
+        from fairseq.checkpoint_utils import torch_persistent_save
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-        torch_persistent_save({"model": torch.zeros(1_000_000)}, str(path))
-
-    _, said = in_a_fork(save)
-    assert said.startswith(f"OSError: cannot write checkpoint {path}: File too large")
+        torch_persistent_save({"model": torch.zeros(1_000_000)}, sys.argv[1])
+    """
+    done = run_script(script, path)
+    assert done.status == 1
+    assert f"error: cannot write checkpoint {path}: File too large" in done.stderr
     assert path.read_text() == "old and whole"
     assert os.listdir(tmp_path) == ["checkpoint_last.pt"]
 

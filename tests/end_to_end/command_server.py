@@ -1,9 +1,9 @@
-"""Runs console scripts in forks of a process that has imported fairseq already.
+"""Runs scripts in forks of a process that has imported fairseq already, and done nothing else.
 
 Starting a fairseq command costs seconds, most of them imports. This program imports fairseq once (not the plugin: that is
 ``--user-dir``'s job, in each command anew) and waits for requests on stdin, one JSON object a line. For each it forks. The
 child becomes the command, in its own folder, with its own arguments and output files: it runs the console script itself,
-and ends as any program ends.
+and ends as any program ends. A fork has none of its parent's threads, and may wait for them: this process has none.
 
 Answers on stdout, one JSON object a line: the child's process id when it starts, and again with its exit status, negative
 for a signal, when it has ended.
@@ -21,6 +21,7 @@ def next_command() -> dict:
     """Serve requests; returns one in each child."""
     for line in sys.stdin:
         request = json.loads(line)
+        assert_one_thread()
         child = os.fork()
         if child == 0:
             return request
@@ -30,6 +31,12 @@ def next_command() -> dict:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         print(json.dumps({"process": child, "status": status}), flush=True)
     sys.exit()
+
+
+def assert_one_thread() -> None:
+    """Neither OpenMP nor anything else has started threads here (seen where there is Linux's /proc)."""
+    tasks = os.listdir("/proc/self/task") if os.path.exists("/proc/self/task") else [os.getpid()]
+    assert len(tasks) == 1, f"the command server has {len(tasks)} threads, which its forks would not have"
 
 
 def become(request: dict) -> None:

@@ -17,7 +17,7 @@ SITE_PACKAGES = Path(fairseq.__file__).parents[1]
 
 
 def call(*command, cwd):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = dict(os.environ)
     environment.pop("PYTHONPATH", None)
     return subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment, text=True, capture_output=True,
