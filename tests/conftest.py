@@ -9,6 +9,7 @@ from typing import Callable
 import pytest
 
 from tests import leftover_processes
+from tests.compat import processes
 from tests.end_to_end.commands import CommandServer, assert_ok
 from tests.end_to_end.corpus import hard_pairs, sentence_pairs
 from tests.end_to_end.training import ADAPTIVE, OPTIMIZATION, SIZES, Trained, train
@@ -45,6 +46,13 @@ def server(tmp_path_factory):
     server = CommandServer(tmp_path_factory.mktemp("commands"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_by_the_server(server):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "server", server)
+        yield
 
 
 @pytest.fixture(scope="session")

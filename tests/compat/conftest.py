@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 def training(data, tmp_path_factory):
     """The finished training of a tiny model, and the folder of its checkpoints."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    done = run("fairseq-train", data, "--task", "translation", *TINY, "--save-dir", folder)
+    done = run("fairseq-train", data, "--task", "translation", *TINY, "--save-dir", folder, fresh=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done, folder
 

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+server = None  # what runs fairseq's commands without the seconds of their imports (see tests/conftest.py)
 
 TINY = ["--arch", "transformer", "--encoder-layers", "1", "--decoder-layers", "1", "--encoder-embed-dim", "16", "--decoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--decoder-ffn-embed-dim", "16", "--encoder-attention-heads", "2", "--decoder-attention-heads", "2", "--optimizer", "adam", "--lr", "0.005", "--max-tokens", "500", "--max-epoch", "1", "--num-workers", "1"]
 
@@ -19,8 +20,15 @@ compat.MENDS = tuple(name for name in compat.MENDS if name not in {names!r})
 """
 
 
-def run(*command, cwd=None, **environment):
-    """Run a command of the virtual environment; returns the finished process, output as text."""
+def run(*command, cwd=None, fresh=False, **environment):
+    """Run a command of the virtual environment; returns the finished process, output as text.
+
+    Args:
+        fresh: in a process that imports everything itself, though it is a command of fairseq's.
+    """
+    if command[0].startswith("fairseq-") and not (fresh or environment or server is None or server.would_differ()):
+        done = server.run(*command, cwd=cwd or Path.cwd())
+        return subprocess.CompletedProcess(command, done.status, done.stdout, done.stderr)
     program = BIN / command[0]
     variables = dict(os.environ)
     for name in ("DEPTH_ADAPTIVE_TRACEBACK", "PYTHONWARNINGS"):

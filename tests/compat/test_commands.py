@@ -18,7 +18,7 @@ def test_training(training):
 
 
 def test_generating(data, checkpoint, tmp_path):
-    done = run("fairseq-generate", data, "--path", checkpoint, "--batch-size", "4", cwd=tmp_path)
+    done = run("fairseq-generate", data, "--path", checkpoint, "--batch-size", "4", cwd=tmp_path, fresh=True)
     assert_quiet(done)
     assert done.stdout.count("\nH-") + done.stdout.startswith("H-") == 10
     assert "BLEU4" in done.stdout

@@ -45,14 +45,6 @@ def free_port() -> str:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """Runs commands as they are."""
-    server = CommandServer(tmp_path_factory.mktemp("alone"))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Two that run commands as torchrun would start them."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
@@ -68,7 +60,7 @@ def pair(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def data(alone, tmp_path_factory) -> Path:
+def data(server, tmp_path_factory) -> Path:
     """A binarised corpus of sentences of different lengths."""
     folder = tmp_path_factory.mktemp("corpus")
     draw = random.Random(5)
@@ -77,7 +69,7 @@ def data(alone, tmp_path_factory) -> Path:
         for language, text in (("xx", lines), ("yy", [line[::-1] for line in lines])):
             (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
     assert_ok(
-        alone.run(
+        server.run(
             "fairseq-preprocess", "-s", "xx", "-t", "yy", "--joined-dictionary", "--destdir", folder / "bin",
             "--trainpref", folder / "train", "--validpref", folder / "valid", cwd=folder,
         )
@@ -98,21 +90,21 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained_alone(alone, data, tmp_path_factory):
+def trained_alone(server, data, tmp_path_factory):
     """``trained_alone(regime)``: by one process, with twice the update frequency."""
 
     @functools.lru_cache(None)
     def train(regime: str) -> Trained:
         folder = tmp_path_factory.mktemp("one")
         command = (*command_for(data, regime), "--update-freq", 2, "--save-dir", folder)
-        return Trained(folder, assert_ok(alone.run(*command, cwd=folder)))
+        return Trained(folder, assert_ok(server.run(*command, cwd=folder)))
 
     return train
 
 
 def train_together(pair, folder: Path, *command):
     """Run *command* as two processes that find each other; returns what the first one said."""
-    running = [server.start(*command, cwd=folder) for server in pair]
+    running = [each.start(*command, cwd=folder) for each in pair]
     done = [process.wait() for process in running]
     assert_ok(done[1])
     return assert_ok(done[0])

@@ -61,8 +61,13 @@ class CommandServer:
         self._scratch = scratch
         self._count = 0
         self._last: Optional[Running] = None
+        self._process: Optional[subprocess.Popen] = None
         self._environment = {**os.environ, **QUIET_ENVIRONMENT}
-        self._process = self._start_server()
+
+    def would_differ(self) -> bool:
+        """Whether a process started now would have another environment than this server's commands."""
+        now = {**os.environ, **QUIET_ENVIRONMENT}
+        return any(self._environment.get(name) != now.get(name) for name in {*now, *self._environment} - {"PYTEST_CURRENT_TEST"})
 
     def _start_server(self) -> subprocess.Popen:
         return subprocess.Popen(
@@ -75,7 +80,8 @@ class CommandServer:
 
     def close(self) -> None:
         """End the server."""
-        self._process.communicate()
+        if self._process is not None:
+            self._process.communicate()
 
     def run(self, *command, cwd: Path, stdin: str = "") -> Finished:
         """Run a command to its end."""
@@ -95,7 +101,7 @@ class CommandServer:
             self._last.kill()
             if self._process.poll() is None:
                 self._last.wait()
-        if self._process.poll() is not None:  # killed with a test that took too long
+        if self._process is None or self._process.poll() is not None:  # killed with a test that took too long
             self._process = self._start_server()
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._last = Running(self._process, files)
