@@ -36,6 +36,8 @@ MENDS = (
     "hydra_error_report",
     "hydra_base_layers",
     "forked_processes",
+    "sentence_lines",
+    "paired_lines",
 )
 
 
