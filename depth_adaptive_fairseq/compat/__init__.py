@@ -38,6 +38,8 @@ MENDS = (
     "forked_processes",
     "sentence_lines",
     "paired_lines",
+    "repeated_ngrams",
+    "unfinished_searches",
 )
 
 

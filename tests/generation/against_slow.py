@@ -153,6 +153,7 @@ def decode_slowly(case: Case, models, sentence: int, decoder_class: Type[SlowDec
         unkpen=search["unkpen"],
         normalize=not search["unnormalized"],
         prefix=None if case.prefixes is None else make_prefixes(case.prefixes)[sentence].tolist(),
+        no_repeat_ngram_size=search.get("no_repeat_ngram_size", 0),
     )
     policy = slow_policy(case.exits, models[0], source)
     with torch.no_grad():

@@ -160,8 +160,7 @@ def cases(draw, members: int = 1, prefixes: bool = False, policies=("full", "fix
     forced = []
     for _ in sources:
         words = draw(st.lists(word, max_size=3))
-        # fairseq itself cannot force an end of sentence as the very first token
-        ends = words and draw(st.sampled_from([False, False, True]))
+        ends = draw(st.sampled_from([False, False, True]))
         forced.append(words + [EOS] if ends and len(words) < max_len else words)
     if not any(forced):
         forced[0] = [FIRST_WORD]

@@ -58,6 +58,8 @@ class SlowSearch:
     Attributes:
         prefix: forced tokens, padded to the width of the batch's prefixes (the padding is free, except that no
             minimum length is enforced there).
+        no_repeat_ngram_size: 0 for none; a token, but the end of sentence, cannot follow where it would complete an
+            n-gram for the second time, unless it is forced.
     """
 
     pad: int
@@ -70,6 +72,7 @@ class SlowSearch:
     unkpen: float = 0.0
     normalize: bool = True
     prefix: Optional[Sequence[int]] = None
+    no_repeat_ngram_size: int = 0
 
     @torch.no_grad()
     def run(self, decoder: SlowDecoder) -> SlowResult:
@@ -120,11 +123,19 @@ class SlowSearch:
             in_prefix = self.prefix is not None and step < len(self.prefix)
             if step < self.min_len and not in_prefix:
                 allowed.remove(self.eos)
+            if self.no_repeat_ngram_size:
+                allowed = [t for t in allowed if t == self.eos or not self._repeats(hypothesis.tokens + [t])]
         total = hypothesis.total
         return [
             _Candidate(total + log_probabilities[token], hypothesis, token, prediction.exit, log_probabilities[token])
             for token in allowed
         ]
+
+    def _repeats(self, tokens: List[int]) -> bool:
+        """Whether the last n-gram has occurred before."""
+        size = self.no_repeat_ngram_size
+        ngrams = [tokens[i : i + size] for i in range(len(tokens) - size + 1)]
+        return bool(ngrams) and ngrams[-1] in ngrams[:-1]
 
     def _finish(self, candidate: _Candidate) -> SlowHypothesis:
         found = candidate.extended()
