@@ -40,6 +40,7 @@ MENDS = (
     "paired_lines",
     "repeated_ngrams",
     "unfinished_searches",
+    "shards",
 )
 
 

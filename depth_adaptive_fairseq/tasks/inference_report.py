@@ -39,7 +39,7 @@ class InferenceReport:
         """
         for sentence_id, source_length, hypothesis in zip(ids, source_lengths, best):
             exits = hypothesis["exits"].tolist()
-            self.statistics.add(exits, source_length)
+            flops, full_flops = self.statistics.add(exits, source_length)
             if self.log is not None:
                 self.log.write(
                     {
@@ -48,6 +48,10 @@ class InferenceReport:
                         "exits": exits,
                         "scores": [round(score, 6) for score in hypothesis["positional_scores"].tolist()],
                         "average_exit": sum(exits) / len(exits),
+                        "policy": self.policy,
+                        "num_exits": self.statistics.num_exits,
+                        "flops": flops,
+                        "full_depth_flops": full_flops,
                     }
                 )
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
+from depth_adaptive_fairseq.generation.cost import DecoderSizes, full_depth_flops, sentence_flops
 from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
 from tests.small_models import small_dictionary, small_model
 
 DICTIONARY = small_dictionary()
 MODELS = [small_model(DICTIONARY)]
+SIZES = DecoderSizes.of(MODELS[0])
 W0 = DICTIONARY.nspecial
 
 
@@ -47,8 +49,12 @@ def test_the_log_holds_one_record_a_sentence(path):
         "exits": [1, 3, 2],
         "scores": [-0.333333, -0.666667, -1.0],
         "average_exit": 2.0,
+        "policy": "uniform",
+        "num_exits": 3,
+        "flops": sentence_flops(SIZES, "uniform", [1, 3, 2], 5),
+        "full_depth_flops": full_depth_flops(SIZES, 3, 5),
     }
-    assert list(second.values()) == [2, ["w2", "</s>"], [1, 1], [-0.333333, -0.666667], 1.0]
+    assert list(second.values())[:5] == [2, ["w2", "</s>"], [1, 1], [-0.333333, -0.666667], 1.0]
 
 
 def test_the_summary_counts_tokens_not_sentences(caplog):

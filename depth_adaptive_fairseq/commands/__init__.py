@@ -1,0 +1,1 @@
+"""What can be run beside fairseq's own commands."""
