@@ -41,6 +41,7 @@ MENDS = (
     "repeated_ngrams",
     "unfinished_searches",
     "shards",
+    "skipped_inputs",
 )
 
 
