@@ -42,6 +42,7 @@ MENDS = (
     "unfinished_searches",
     "shards",
     "skipped_inputs",
+    "dictionary_flags",
 )
 
 

@@ -75,6 +75,23 @@ def test_an_alignment_dictionary_goes_by_line_feeds(tmp_path):
     assert set((folder / "alignment.de-en.txt").read_text().splitlines()) == {"a A", "b B", "c C"}
 
 
+ROWS = ["a 3", "<pad> 5 #fairseq:overwrite", "b 2", "</s> 1 #fairseq:overwrite", "<unk> 4 #fairseq:overwrite", "a 9 #fairseq:overwrite"]
+
+
+def test_a_dictionary_that_overwrites_is_the_same_in_the_data_folder(tmp_path):
+    """Special symbols keep the first places, all rows keep theirs, and text is binarised as before."""
+    text = "a b <pad> </s> <unk> else\n"
+    write(tmp_path, given="\n".join(ROWS) + "\n", train_de=text, train_en=text)
+    folder = binarise(tmp_path, "--srcdict", str(tmp_path / "given"), "--joined-dictionary")
+    given, saved = (Dictionary.load(str(path)) for path in (tmp_path / "given", folder / "dict.de.txt"))
+    assert (folder / "dict.de.txt").read_text() == (folder / "dict.en.txt").read_text() == (tmp_path / "given").read_text()
+    assert [saved.bos(), saved.pad(), saved.eos(), saved.unk()] == [0, 1, 2, 3]
+    assert saved.symbols == given.symbols == ["<s>", "<pad>", "</s>", "<unk>", "a", "<pad>", "b", "</s>", "<unk>", "a"]
+    assert saved.indices == given.indices and saved.count == given.count
+    pair = load(folder)[0]
+    assert pair["source"].tolist() == pair["target"].tolist() == [9, 6, 5, 7, 8, saved.unk(), saved.eos()]
+
+
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_unequal_sides_are_refused_before_anything_is_written(run, tmp_path, split):
     texts = {f"{name}_{side}": "a\nb\n" for name in ("train", "valid", "other", "test") for side in ("de", "en")}
