@@ -36,8 +36,10 @@ def _tell_the_end(generator):
     generator.__init__ = __init__
 
 
-def block_repeated_ngrams(self, tokens, lprobs, bsz, beam_size, step):
+def block_repeated_ngrams(self, tokens, lprobs, bsz: int, beam_size: int, step: int):
     """Make the tokens impossible that would complete an n-gram for the second time (``NGramRepeatBlock.forward``).
+
+    Written so that TorchScript takes it, as it takes the generator.
 
     Args:
         tokens: ``(rows, length)``, of which the symbol that starts the decoder and *step* more are there.
@@ -53,9 +55,10 @@ def block_repeated_ngrams(self, tokens, lprobs, bsz, beam_size, step):
     ngrams = translation.unfold(1, size, 1)  # (rows, step - size + 1, size)
     last = translation[:, step - size + 1 :].unsqueeze(1)  # what the next token makes an n-gram of
     repeated = (ngrams[:, :, :-1] == last).all(dim=2) & _has_a_choice(lprobs).unsqueeze(1)
-    rows, places = repeated.nonzero(as_tuple=True)
-    if len(rows) == 0:
+    found = repeated.nonzero()  # (repetitions, 2)
+    if len(found) == 0:
         return lprobs
+    rows, places = found[:, 0], found[:, 1]
     if self.eos is not None:
         end = lprobs[:, self.eos].clone()
     lprobs[rows, ngrams[rows, places, size - 1]] = -math.inf

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fairseq.sequence_generator import SequenceGenerator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,3 +130,15 @@ def test_against_the_slow_search(members, prefixes):
 
     run()
     comparison.check(least_mixed=0.3)
+
+
+def test_fairseqs_generator_can_be_compiled():
+    """As it can be without the mend."""
+    model = make_stock_model(ModelOptions(seed=1), torch.float32)
+    dictionary = model.decoder.dictionary
+    generator = SequenceGenerator([model], dictionary, beam_size=2, max_len_b=20, min_len=10, no_repeat_ngram_size=2)
+    sample = {"net_input": make_sample(random_sources(3, [4, 6]))["net_input"]}
+    found = [torch.jit.script(generator)(sample), generator(sample)]
+    compiled, plain = ([[each["tokens"].tolist() for each in hypotheses] for hypotheses in one] for one in found)
+    assert compiled == plain
+    check(plain, 2)
