@@ -3,6 +3,7 @@
 A mend is a module with
 
 ``MODULES``         the names of the modules it concerns
+``PACKAGES``        optional: packages, with all of their modules
 ``during(name)``    optional: a context manager held while such a module is executed
 ``after(module)``   optional: called once such a module has been executed
 
@@ -21,16 +22,13 @@ class MendingFinder:
     """
 
     def __init__(self, mends):
-        self._mends = {}
-        for mend in mends:
-            for name in mend.MODULES:
-                self._mends.setdefault(name, []).append(mend)
-        self._being_found = set()
+        self._mends = tuple(mends)
+        self._names = {name for mend in mends for name in mend.MODULES}
+        self._packages = {name for mend in mends for name in getattr(mend, "PACKAGES", ())}
 
     def find_spec(self, name, path=None, target=None):
         """The spec found by the next finder that knows ``name``; None if it needs no mending."""
-        # The finder that waits for the first import (see startup/) asks this one, which has asked it.
-        if name not in self._mends or name in self._being_found:
+        if not self.concerns(name):
             return None
         self._being_found.add(name)
         try:
@@ -46,14 +44,19 @@ class MendingFinder:
 
     def concerns(self, name):
         """Whether a mend is there for the module ``name``."""
-        return name in self._mends
+        return name in self._names or name.partition(".")[0] in self._packages
+
+    def mends_for(self, name):
+        """The mends for the module ``name``, in their order."""
+        package = name.partition(".")[0]
+        return [mend for mend in self._mends if name in mend.MODULES or package in getattr(mend, "PACKAGES", ())]
 
     def apply_to_loaded(self):
         """Mend the modules that were imported before this finder was there."""
-        for name, mends in self._mends.items():
-            if name in sys.modules:
-                for mend in mends:
-                    _after(mend, sys.modules[name])
+        for name, module in list(sys.modules.items()):
+            if module is not None and self.concerns(name):
+                for mend in self.mends_for(name):
+                    _after(mend, module)
 
     def _wrap_loader(self, spec):
         # The loader keeps its class and its other methods, which hydra and runpy ask for.
@@ -66,7 +69,7 @@ class MendingFinder:
             if module.__name__ != spec.name:
                 return original(module)
             vars(loader).pop("exec_module", None)
-            mends = self._mends[spec.name]
+            mends = self.mends_for(spec.name)
             with contextlib.ExitStack() as stack:
                 for mend in mends:
                     if hasattr(mend, "during"):

@@ -1,5 +1,6 @@
 """A module seen through another: what a mend uses to change one name for one reader only."""
 
+import functools
 import types
 
 
@@ -15,3 +16,13 @@ class Overlay(types.ModuleType):
 
     def __getattr__(self, name):
         return getattr(self.__overlaid__, name)
+
+
+def with_options(function, **fixed):
+    """``function`` with some options as given here, whatever its caller says."""
+
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        return function(*arguments, **{**options, **fixed})
+
+    return call

@@ -15,7 +15,7 @@ import functools
 import pickle
 import re
 
-from .overlay import Overlay
+from .overlay import Overlay, with_options
 from .user_errors import user_error
 
 MODULES = ("fairseq.checkpoint_utils", "fairseq.distributed.utils")
@@ -34,7 +34,7 @@ def after(module):
     torch = module.torch
     if module.__name__ == "fairseq.distributed.utils":
         torch.serialization.add_safe_globals([module._TensorPlaceholder])
-        module.torch = Overlay(torch, load=functools.partial(torch.load, weights_only=True))
+        module.torch = Overlay(torch, load=with_options(torch.load, weights_only=True))
         _mend_broadcast(module)
         return
     torch.serialization.add_safe_globals([argparse.Namespace, *_numpy_types()])
@@ -57,30 +57,43 @@ def _numpy_types():
 
 
 def _load(torch, file, *arguments, **options):
+    """``torch.load`` for a checkpoint of fairseq's, safe.
+
+    Raises:
+        ValueError: a user error; as ``load_data``, or the file is no such checkpoint
+    """
+    state = load_data(torch, file, *arguments, **options)
+    if not (isinstance(state, dict) and "model" in state and _HISTORY.intersection(state)):
+        raise not_a_checkpoint(_name(file))
+    return state
+
+
+def load_data(torch, file, *arguments, **options):
     """``torch.load``, safe.
 
     Raises:
-        ValueError: a user error; the file holds something else than what ``ALLOWED`` says, is
-            truncated, or is not a checkpoint
+        ValueError: a user error; the file holds something else than what ``ALLOWED`` says, or is truncated or damaged
     """
-    name = getattr(file, "name", file)
     options["weights_only"] = True
     try:
-        state = torch.load(file, *arguments, **options)
+        return torch.load(file, *arguments, **options)
     except pickle.UnpicklingError as error:
         offender = _offender(str(error))
         if offender is None:
-            raise _not_a_checkpoint(name) from error
+            raise not_a_checkpoint(_name(file)) from error
         raise user_error(
-            f"refused to load checkpoint {name}: it holds {offender}, but only {ALLOWED}, are "
+            f"refused to load checkpoint {_name(file)}: it holds {offender}, but only {ALLOWED}, are "
             "allowed, so that no code of the file's can run; if you trust its origin, have it "
             "saved anew without that object"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise _not_a_checkpoint(name) from error
-    if not (isinstance(state, dict) and "model" in state and _HISTORY.intersection(state)):
-        raise _not_a_checkpoint(name)
-    return state
+    except Exception as error:  # whatever a damaged file leads PyTorch's loader to: a list of kinds is never complete
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # not about what is in the file
+        raise not_a_checkpoint(_name(file)) from error
+
+
+def _name(file):
+    return getattr(file, "name", file)
 
 
 def _offender(message):
@@ -89,7 +102,7 @@ def _offender(message):
     return found and found.group(1)
 
 
-def _not_a_checkpoint(name):
+def not_a_checkpoint(name):
     return user_error(
         f"cannot read checkpoint {name}: the file is truncated, damaged or not a fairseq "
         "checkpoint; take another one, for instance the last complete one in the same folder"

@@ -37,3 +37,11 @@ def training(data, tmp_path_factory):
 @pytest.fixture(scope="session")
 def checkpoint(training):
     return training[1] / "checkpoint_last.pt"
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """The folder that hostile code would create; nobody may."""
+    folder = tmp_path / "code-has-run"
+    yield folder
+    assert not folder.exists()

@@ -1,7 +1,6 @@
 """Checkpoints hold data; whatever else a file holds is refused before any of it could run."""
 
 import argparse
-import os
 import re
 from pathlib import Path
 
@@ -13,25 +12,8 @@ from fairseq.models.transformer import TransformerModel
 
 import depth_adaptive_fairseq
 from depth_adaptive_fairseq.compat.safe_configuration import evaluate
+from tests.compat.hostile import Hostile
 from tests.compat.processes import assert_one_sentence, run
-
-
-class Hostile:
-    """Unpickling an object of this class creates a file."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
-@pytest.fixture
-def marker(tmp_path):
-    """The folder that hostile code would create; nobody may."""
-    folder = tmp_path / "code-has-run"
-    yield folder
-    assert not folder.exists()
 
 
 @pytest.fixture(params=["zip", "old"])
