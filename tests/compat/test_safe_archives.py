@@ -1,6 +1,7 @@
 """Archives of models: what is in them stays in their folder."""
 
 import io
+import os
 import tarfile
 import tempfile
 
@@ -8,7 +9,7 @@ import pytest
 from fairseq import file_utils
 from fairseq.models.transformer import TransformerModel
 
-from tests.compat.processes import run_script
+from tests.compat.processes import BIN, run_script
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_hostile_archives_are_refused_and_nothing_is_written(members, reason, wo
 @pytest.mark.parametrize("content", [b"", b"no archive", "cut"])
 def test_damaged_archives(content, work):
     path = archive(work / "model.tar.gz", *(GOOD,) * 3)
-    path.write_bytes(path.read_bytes()[:-12] if content == "cut" else content)
+    path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
     with pytest.raises(ValueError, match="cannot unpack .*model.tar.gz|refused to unpack"):
         file_utils.load_archive_file(str(path))
     assert not list((work / "tmp").iterdir()) and path.is_file()
@@ -84,6 +85,7 @@ def test_a_data_sets_name_is_not_run(tmp_path):
     data = FastaDataset("it's a $(touch ran) set")
     assert data[1] == (">two", "AC") and data.sizes.tolist() == [3, 2], data.sizes
     """
-    done = run_script(script, cwd=tmp_path)
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"  # fairseq's command line calls tqdm's
+    done = run_script(script, cwd=tmp_path, PATH=path)
     assert not (tmp_path / "ran").exists()
     assert done.returncode == 0, done.stderr[-2000:]
