@@ -5,7 +5,7 @@ otherwise, with fairseq 0.12.2, whose checkpoints hold an ``argparse.Namespace``
 NumPy numbers, and whose distributed workers send each other a small class of fairseq's.
 
 The loader stays the safe one, whatever the environment variables of PyTorch say: these few types
-are allowed, which hold data and run nothing. A file with anything else in it is refused before
+are allowed, which hold data and run nothing (see ``checkpoint_objects`` for a few more). A file with anything else in it is refused before
 any of its code could run, and files that are no checkpoints get a sentence instead of a traceback.
 No longer needed when: fairseq loads its own checkpoints with ``weights_only=True``.
 """
@@ -14,16 +14,21 @@ import argparse
 import functools
 import pickle
 import re
+import threading
 
+from .checkpoint_objects import STAND_INS, Unfit, restore
 from .overlay import Overlay, with_options
 from .user_errors import user_error
 
 MODULES = ("fairseq.checkpoint_utils", "fairseq.distributed.utils")
 
 ALLOWED = (
-    "tensors, plain containers, numbers and strings, argparse.Namespace and NumPy's numbers, "
-    "as fairseq 0.12 writes them"
+    "tensors, plain containers, numbers and strings, argparse.Namespace, NumPy's numbers, fairseq's "
+    "Dictionary and omegaconf's containers, as fairseq writes them"
 )
+
+# The stand-ins are allowed while one file is read.
+_LOCK = threading.Lock()
 
 # A file that PyTorch can read is a checkpoint of fairseq's if it holds one of these, now or long ago.
 _HISTORY = {"optimizer_history", "best_loss"}
@@ -76,7 +81,11 @@ def load_data(torch, file, *arguments, **options):
     """
     options["weights_only"] = True
     try:
-        return torch.load(file, *arguments, **options)
+        with _LOCK, torch.serialization.safe_globals(STAND_INS):
+            state = torch.load(file, *arguments, **options)
+        return restore(state)
+    except Unfit as error:
+        raise user_error(f"refused to load checkpoint {_name(file)}: it holds {error}") from error
     except pickle.UnpicklingError as error:
         offender = _offender(str(error))
         if offender is None:
