@@ -148,7 +148,7 @@ def restore(value):
         if type(value) in (dict, OrderedDict, Counter, Namespace):
             done[id(value)] = None
             entries = vars(value) if type(value) is Namespace else value
-            if any(isinstance(key, (_StandIn, tuple)) for key in entries):
+            if any(isinstance(key, _StandIn) for key in entries):
                 raise Unfit("an object as the key of a dictionary")
             for key, old in entries.items():
                 entries[key] = plain(old)

@@ -17,6 +17,7 @@ import re
 import threading
 
 from .checkpoint_objects import STAND_INS, Unfit, restore
+from .checkpoint_structure import misfit
 from .overlay import Overlay, with_options
 from .user_errors import user_error
 
@@ -70,6 +71,9 @@ def _load(torch, file, *arguments, **options):
     state = load_data(torch, file, *arguments, **options)
     if not (isinstance(state, dict) and "model" in state and _HISTORY.intersection(state)):
         raise not_a_checkpoint(_name(file))
+    reason = misfit(state)
+    if reason:
+        raise user_error(f"cannot use checkpoint {_name(file)}: {reason}, so fairseq did not write it; take another one")
     return state
 
 

@@ -36,6 +36,8 @@ MODULES = (
 )
 
 _OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul}
+# Of a repeated list; fairseq's own have 24 entries at most.
+_LONGEST = 10_000
 
 
 def after(module):
@@ -50,7 +52,7 @@ def evaluate(text):
     """
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise user_error(
             f"the option value {text!r} is not a number, a string, or a list, tuple or "
             "dictionary of such: nothing else is evaluated"
@@ -59,5 +61,9 @@ def evaluate(text):
 
 def _value(node):
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+        left, right = _value(node.left), _value(node.right)
+        for values, times in ((left, right), (right, left)):
+            if isinstance(node.op, ast.Mult) and hasattr(values, "__len__") and len(values) * times > _LONGEST:
+                raise ValueError("too long")
+        return _OPERATORS[type(node.op)](left, right)
     return ast.literal_eval(node)

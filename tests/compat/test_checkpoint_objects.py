@@ -16,11 +16,11 @@ from tests.compat.hostile import Hostile
 def load(tmp_path):
     """Write a checkpoint with some entries, and load it with fairseq."""
 
-    def load(protocol=2, old=False, **entries):
+    def load(old=False, **entries):
         state = {"args": None, "model": {"w": torch.ones(2)}, "optimizer_history": [{"num_updates": 3}], "extra_state": {}}
         state.update(entries)
         torch.save(
-            state, tmp_path / "published.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=not old
+            state, tmp_path / "published.pt", _use_new_zipfile_serialization=not old
         )
         return checkpoint_utils.torch.load(str(tmp_path / "published.pt"))
 
@@ -61,7 +61,7 @@ def test_a_dictionary_of_older_versions_has_no_word_for_the_beginning(load):
 def test_a_dictionary_that_is_none(load, entry):
     written = dictionary()
     vars(written).update(entry)
-    with pytest.raises(ValueError, match="refused to load checkpoint .*published.pt: it holds a dictionary wi?t?h?") as info:
+    with pytest.raises(ValueError, match="refused to load checkpoint .*published.pt: it holds a dictionary ") as info:
         load(task_state={"d": [written]})
     assert info.value.is_user_error
 

@@ -1,0 +1,48 @@
+"""What a checkpoint must hold before fairseq looks at it: ``safe_checkpoints`` asks for it."""
+
+from argparse import Namespace
+
+import torch
+
+
+def misfit(state):
+    """What is wrong with the entries of a checkpoint, as the end of a sentence; None if nothing is.
+
+    Args:
+        state: what the file holds, a dictionary with an entry ``model``
+    """
+    model = state["model"]
+    if not isinstance(model, dict) or not all(isinstance(name, str) for name in model):
+        return "its model is no dictionary of weights"
+    for name, weight in model.items():
+        if hasattr(weight, "untyped_storage") and not _is_whole(weight):
+            return f"its weight {name} is larger than what is stored of it"
+    if not isinstance(state.get("args"), (Namespace, type(None))):
+        return "its args are no namespace"
+    if not isinstance(state.get("cfg"), (dict, type(None))):
+        return "its cfg is no dictionary"
+    if "optimizer_history" in state:
+        history = state["optimizer_history"]
+        if not isinstance(history, list) or not history or not all(isinstance(each, dict) for each in history):
+            return "its optimizer_history is no list with an entry"
+        updates = history[-1].get("num_updates", 0)
+        if isinstance(updates, bool) or not isinstance(updates, int) or updates < 0:
+            return "its optimizer_history has no number of updates"
+    elif "optimizer" not in state:
+        return "it has neither optimizer_history nor optimizer"
+    if "extra_state" in state:
+        extra = state["extra_state"]
+        if not isinstance(extra, dict) or not isinstance(extra.get("train_iterator", {}), dict):
+            return "its extra_state is no dictionary"
+    elif not {"epoch", "batch_offset", "val_loss"} <= set(state):
+        return "it has no extra_state"
+    if not isinstance(state.get("task_state", {}), dict):
+        return "its task_state is no dictionary"
+    return None
+
+
+def _is_whole(tensor):
+    """Whether each of a tensor's numbers is stored, and not one of them shown many times."""
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        return True
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
