@@ -14,7 +14,7 @@ from argparse import Namespace
 
 from .user_errors import is_user_error, user_error
 
-MODULES = ("fairseq.checkpoint_utils",)
+MODULES = ("fairseq.checkpoint_utils", "fairseq.trainer")
 
 _REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
 _LONGEST_CHAIN = 20
@@ -25,6 +25,9 @@ _MARKED = "\ue000{"
 
 
 def after(module):
+    if module.__name__ == "fairseq.trainer":
+        _mend_training(module.Trainer)
+        return
     module.OmegaConf = _verbatim(module.OmegaConf)
     module.convert_namespace_to_omegaconf = _convert_verbatim(module.convert_namespace_to_omegaconf, module.OmegaConf)
     _mend_loading(module)
@@ -131,6 +134,24 @@ def _mend_loading(module):
             _utils.is_primitive_type = is_primitive_type  # fairseq leaves its replacement there when it fails
 
     module.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
+def _mend_training(trainer):
+    original = trainer.load_checkpoint
+
+    @functools.wraps(original)
+    def load_checkpoint(self, filename, *arguments, **options):
+        try:
+            return original(self, filename, *arguments, **options)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            if is_user_error(error):
+                raise
+            raise user_error(
+                f"cannot go on from checkpoint {filename}: its state of the training does not fit ({described(error)}); start "
+                "a new training from its weights, with --finetune-from-model"
+            ) from error
+
+    trainer.load_checkpoint = load_checkpoint
 
 
 def described(error, longest=300):

@@ -6,6 +6,7 @@ import ast
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 from depth_adaptive_fairseq.compat.checkpoint_configuration import without_references
@@ -146,3 +147,22 @@ def test_options_that_would_fill_memory(text):
     with pytest.raises(ValueError, match="nothing else is evaluated"):
         evaluate(text)
     assert evaluate("[0] * 20") == [0] * 20 and evaluate("2 * 30000") == ast.literal_eval("60000")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["extra_state"].pop("train_iterator").pop("epoch") and state["extra_state"].update(train_iterator={}),
+        lambda state: state["optimizer_history"][-1].update(lr_scheduler_state=3),
+        lambda state: state["last_optimizer_state"].pop("param_groups"),
+        put("last_optimizer_state", [1]),
+    ],
+)
+def test_a_damaged_state_of_the_training(checkpoint, data, tmp_path, change):
+    path = altered(checkpoint, tmp_path / "damaged.pt", change)
+    _, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], {"data": str(data)})
+    trainer = Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+    with pytest.raises(ValueError, match="cannot go on from checkpoint .*damaged.pt: .*--finetune-from-model") as info:
+        trainer.load_checkpoint(str(path))
+    assert info.value.is_user_error and "\n" not in str(info.value)
+    trainer.load_checkpoint(str(checkpoint))
