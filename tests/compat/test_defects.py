@@ -177,6 +177,98 @@ SHARING = {
         """,
         "Expected to have finished reduction",
     ),
+    "safe_loaders": (
+        """
+        import os, pickle
+        from fairseq.distributed import utils
+        class Hostile:
+            def __reduce__(self):
+                return os.getcwd, ()
+        try:
+            utils.pickle.loads(pickle.dumps(Hostile()))
+        except pickle.UnpicklingError:
+            pass
+        else:
+            raise SystemExit("code has run")
+        """,
+        "code has run",
+    ),
+    "safe_archives": (
+        """
+        import os, tarfile, tempfile
+        from fairseq import file_utils
+        with tempfile.TemporaryDirectory() as tempfile.tempdir:
+            path = os.path.join(tempfile.tempdir, "model.tar.gz")
+            with tarfile.open(path, "w:gz") as archive:
+                for name in ("model/file", "model/../../escaped"):
+                    archive.addfile(tarfile.TarInfo(name))
+            try:
+                file_utils.load_archive_file(path)
+            except (OSError, ValueError):
+                pass
+            escaped = os.path.exists(os.path.join(tempfile.tempdir, "escaped"))
+        tempfile.tempdir = None
+        assert not escaped, "written outside its folder"
+        """,
+        "written outside its folder",
+    ),
+    "shell_quoting": (
+        """
+        import types
+        from fairseq.data import fasta_dataset
+        commands = []
+        subprocess, fasta_dataset.subprocess = fasta_dataset.subprocess, types.SimpleNamespace(
+            check_output=lambda text, shell: commands.append(text) or b"1")
+        fasta_dataset.FastaDataset._build_index(None, "$(command)")
+        fasta_dataset.subprocess = subprocess
+        assert commands and all(text.startswith("cat '$(command)'.fasta ") for text in commands), "run by the shell"
+        """,
+        "run by the shell",
+    ),
+    "checkpoint_configuration": (
+        """
+        import os, tempfile, torch
+        from fairseq import checkpoint_utils
+        os.environ["SECRET"] = "secret"
+        state = {"args": None, "cfg": {"text": "${env:SECRET}"}, "model": {}, "extra_state": {}}
+        with tempfile.NamedTemporaryFile() as file:
+            torch.save({**state, "optimizer_history": [{"best_loss": 1}]}, file.name)
+            text = checkpoint_utils.load_checkpoint_to_cpu(file.name)["cfg"].text
+        assert text == "${env:SECRET}", f"the variable's value is in it: {text}"
+        """,
+        "value is in it: secret",
+    ),
+    "checkpoint_files": (
+        """
+        import os
+        from fairseq import checkpoint_utils
+        from omegaconf import OmegaConf
+        class Task:
+            def build_model(self, cfg):
+                open(cfg.path).close()
+                raise LookupError("a file was read")
+        state = {"cfg": OmegaConf.create({"model": {"path": os.devnull}}), "model": {}}
+        try:
+            checkpoint_utils.load_model_ensemble_and_task([os.__file__], task=Task(), state=state)
+        except ValueError as error:
+            assert "may name no file to read" in str(error)
+        """,
+        "a file was read",
+    ),
+    "model_sizes": (
+        """
+        import argparse
+        from fairseq.data import Dictionary
+        from fairseq.models import build_model
+        task = argparse.Namespace(source_dictionary=Dictionary(), target_dictionary=Dictionary())
+        sizes = dict(encoder_embed_dim=8, encoder_layers=1, encoder_attention_heads=0)
+        try:
+            build_model(argparse.Namespace(arch="transformer", **sizes), task)
+        except ValueError as error:
+            assert "--encoder-attention-heads is 0" in str(error)
+        """,
+        "ZeroDivisionError",
+    ),
 }
 
 # Runs the scripts one after the other, and prints what each has said on stderr.
