@@ -38,23 +38,23 @@ class Loading:
 
     Args:
         given: what the caller names, strings within any containers
-        sharded: whether a file holds a part of each weight only
+        whole: whether a file holds all of a model's weights, and each of them whole
 
     Attributes:
         checkpoint: the file that was read last
-        weights: its weights, empty if they are parts
+        weights: its weights, empty if they are not whole
     """
 
-    def __init__(self, *given, sharded=False):
+    def __init__(self, *given, whole=True):
         self.texts = {text for _, text in _texts(given)}
         self._given = {path for path in map(_path, self.texts) if path}
         self._named = {}
-        self._sharded = sharded
+        self._whole = whole
         self.checkpoint, self.weights = None, {}
 
     def add(self, checkpoint, state):
         """Take note of what a checkpoint's configuration names, and leave out what is not needed."""
-        self.checkpoint, self.weights = checkpoint, {} if self._sharded else state["model"]
+        self.checkpoint, self.weights = checkpoint, state["model"] if self._whole else {}
         for part in ("args", "cfg"):
             configuration = state.get(part)
             if configuration is None:
@@ -118,7 +118,8 @@ def _mend_loading(module):
                 current().check(name)
             return load_models(filenames, arg_overrides, *arguments, **options)
         given = signature.bind(filenames, arg_overrides, *arguments, **options).arguments
-        loading = Loading(filenames, arg_overrides, sharded=given.get("num_shards", 1) > 1)
+        whole = given.get("num_shards", 1) == 1 and given.get("strict", True)
+        loading = Loading(filenames, arg_overrides, whole=whole)
         if given.get("state") is not None:
             loading.add(filenames[0], given["state"])
         with _set(_loading, loading), _guarded_open():

@@ -4,6 +4,9 @@ from argparse import Namespace
 
 import torch
 
+# Of a configuration, which has some hundreds.
+_MOST_VALUES = 100_000
+
 
 def misfit(state):
     """What is wrong with the entries of a checkpoint, as the end of a sentence; None if nothing is.
@@ -21,6 +24,8 @@ def misfit(state):
         return "its args are no namespace"
     if not isinstance(state.get("cfg"), (dict, type(None))):
         return "its cfg is no dictionary"
+    if _is_endless([state.get("args"), state.get("cfg")]):
+        return f"its configuration holds more than {_MOST_VALUES} values"
     if "optimizer_history" in state:
         history = state["optimizer_history"]
         if not isinstance(history, list) or not history or not all(isinstance(each, dict) for each in history):
@@ -46,3 +51,18 @@ def _is_whole(tensor):
     if tensor.layout is not torch.strided or tensor.is_quantized:
         return True
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _is_endless(value):
+    """Whether containers hold very many values, one that is in several places counted in each, as whoever copies it meets it."""
+    values, count = [value], 0
+    while values and count <= _MOST_VALUES:
+        value = values.pop()
+        count += 1
+        if isinstance(value, Namespace):
+            value = vars(value)
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, (list, tuple, set)):
+            values.extend(value)
+    return count > _MOST_VALUES

@@ -5,8 +5,9 @@ otherwise, with fairseq 0.12.2, whose checkpoints hold an ``argparse.Namespace``
 NumPy numbers, and whose distributed workers send each other a small class of fairseq's.
 
 The loader stays the safe one, whatever the environment variables of PyTorch say: these few types
-are allowed, which hold data and run nothing (see ``checkpoint_objects`` for a few more). A file with anything else in it is refused before
-any of its code could run, and files that are no checkpoints get a sentence instead of a traceback.
+are allowed, which hold data and run nothing, and stand-ins for a few more (see
+``checkpoint_objects``). A file with anything else in it is refused before any of its code could
+run, and files that are no checkpoints get a sentence instead of a traceback.
 No longer needed when: fairseq loads its own checkpoints with ``weights_only=True``.
 """
 
@@ -18,7 +19,7 @@ import threading
 
 from .checkpoint_objects import STAND_INS, Unfit, restore
 from .checkpoint_structure import misfit
-from .overlay import Overlay, with_options
+from .overlay import Overlay
 from .user_errors import user_error
 
 MODULES = ("fairseq.checkpoint_utils", "fairseq.distributed.utils")
@@ -40,7 +41,7 @@ def after(module):
     torch = module.torch
     if module.__name__ == "fairseq.distributed.utils":
         torch.serialization.add_safe_globals([module._TensorPlaceholder])
-        module.torch = Overlay(torch, load=with_options(torch.load, weights_only=True))
+        module.torch = Overlay(torch, load=functools.partial(load_data, torch))
         _mend_broadcast(module)
         return
     torch.serialization.add_safe_globals([argparse.Namespace, *_numpy_types()])

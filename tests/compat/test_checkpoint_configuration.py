@@ -90,6 +90,14 @@ def test_circles_end_in_a_sentence(checkpoint, data, tmp_path, text):
     assert info.value.is_user_error and SECRET not in str(info.value) and "\n" not in str(info.value)
 
 
+def laughs(depth=40):
+    """A list that says itself 2**40 times, and is small in a file."""
+    values = ["ha"]
+    for _ in range(depth):
+        values = [values, values]
+    return values
+
+
 def drop(name):
     return lambda state: state.pop(name)
 
@@ -115,6 +123,8 @@ def put(name, value):
         (put("args", {}), "args are no namespace"),
         (put("task_state", 3), "task_state is no dictionary"),
         (put("cfg", {(1, 2): 3}), "does not fit"),
+        (put("cfg", {"common": laughs()}), "holds more than 100000 values"),
+        (put("args", argparse.Namespace(x=laughs())), "holds more than 100000 values"),
         (lambda state: state.update(args=argparse.Namespace(arch="none", task="none", seed="x y"), cfg=None), "does not fit"),
     ],
 )

@@ -1,6 +1,7 @@
 """No loader of fairseq's runs code, whichever module calls it."""
 
 import ast
+import functools
 import importlib
 import io
 import pickle
@@ -26,11 +27,10 @@ LOADING = {"load", "loads", "Unpickler", "open", "load_all", "unsafe_load", "ful
 YAML_LOADERS = {"SafeLoader", "BaseLoader", "FullLoader"}
 
 
+@functools.cache
 def sources():
-    for package in PACKAGES:
-        root = Path(package.__file__).parent
-        for path in sorted(root.rglob("*.py")):
-            yield path, ast.parse(path.read_text())
+    roots = [Path(package.__file__).parent for package in PACKAGES]
+    return [(path, ast.parse(path.read_text())) for root in roots for path in sorted(root.rglob("*.py"))]
 
 
 def imports(nodes):
@@ -162,6 +162,16 @@ def test_arrays_of_objects_are_refused(marker, tmp_path):
 
     with pytest.raises(ValueError, match="allow_pickle"):
         codedataset.np.load(tmp_path / "array.npy", allow_pickle=True)
+
+
+def test_workers_exchange_what_a_checkpoint_holds(tmp_path):
+    """As when the first of several workers has read one of HuBERT's and passes it on."""
+    from fairseq.data import Dictionary
+    from fairseq.distributed import utils
+
+    torch.save({"task_state": {"dictionaries": [Dictionary()]}, "model": torch.ones(2)}, tmp_path / "state")
+    received = utils.torch.load(io.BytesIO((tmp_path / "state").read_bytes()), map_location="cpu")
+    assert received["task_state"]["dictionaries"] == [Dictionary()]
 
 
 def test_workers_exchange_data_only(marker):
