@@ -49,6 +49,18 @@ MENDS = (
     "shards",
     "skipped_inputs",
     "dictionary_flags",
+    "command_line",
+    "text_input",
+    "text_encoders",
+    "training_start",
+    "checkpoint_before_validation",
+    "eval_bleu",
+    "batch_sizes",
+    "sacrebleu_scores",
+    "replace_unknowns",
+    "generation_options",
+    "unknown_options",
+    "missing_translations",
 )
 
 

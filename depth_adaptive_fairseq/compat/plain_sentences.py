@@ -5,9 +5,8 @@ catch them go on to; their messages become sentences, and they count as the user
 No longer needed when: fairseq reports these by itself.
 """
 
-import functools
-
-from .user_errors import is_user_error, user_error
+from .rephrasing import rephrase as _rephrase
+from .user_errors import user_error
 
 MODULES = (
     "fairseq.checkpoint_utils",
@@ -22,26 +21,6 @@ MODULES = (
 
 def after(module):
     _MENDS[module.__name__](module)
-
-
-def _rephrase(owner, name, kinds, rephrased):
-    """Make ``owner.name`` raise ``rephrased(error, *its arguments)`` for errors of ``kinds``.
-
-    Where ``rephrased`` returns None the error is not the user's and goes through as it is.
-    """
-    original = getattr(owner, name)
-
-    @functools.wraps(original)
-    def mended(*arguments, **options):
-        try:
-            return original(*arguments, **options)
-        except kinds as error:
-            new = None if is_user_error(error) else rephrased(error, *arguments, **options)
-            if new is None:
-                raise
-            raise new from error
-
-    setattr(owner, name, mended)
 
 
 def _mend_dictionary(module):
@@ -133,13 +112,34 @@ def _mend_translation(module):
 
 
 def _mend_trainer(module):
-    def mismatch(error, *arguments, **options):
-        if not str(error).startswith("Cannot load model parameters"):
-            return None
-        reason = " ".join(str(error.__context__).split())
-        return user_error(f"{error} ({reason[:300]})", type(error))
+    def mismatch(error, trainer, filename, *arguments, **options):
+        text = str(error)
+        if text.startswith("Cannot load model parameters"):
+            reason = " ".join(str(error.__context__).split())
+            return user_error(f"{error} ({reason[:300]})", type(error))
+        if text.startswith(("Criterion does not match", "Optimizer does not match")):
+            kind, _, names = text.partition(" does not match; please reset the optimizer (--reset-optimizer). ")
+            saved, _, given = names.partition(" vs ")
+            return user_error(
+                f"checkpoint {filename} was trained with the {kind.lower()} {saved}, and this training has {given}: give the "
+                f"{kind.lower()} of the checkpoint, or start the optimizer afresh with --reset-optimizer",
+                type(error),
+            )
+        if isinstance(error, (KeyError, AttributeError, TypeError)) and _raised_in(error, "lr_scheduler"):
+            return user_error(
+                f"checkpoint {filename} holds the state of another learning rate scheduler: give the --lr-scheduler it was trained with, or "
+                "start it afresh with --reset-lr-scheduler"
+            )
+        return None
 
     _rephrase(module.Trainer, "load_checkpoint", Exception, mismatch)
+
+
+def _raised_in(error, folder):
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return folder in trace.tb_frame.f_code.co_filename
 
 
 _MENDS = {

@@ -139,7 +139,7 @@ def _saturation(options: ExitOptions, num_exits: int, halting: list) -> ExitPoli
 
 
 def _patience(options: ExitOptions, num_exits: int, halting: list) -> ExitPolicy:
-    return PatienceExit(_number(options, "patience", int, 1, float("inf"), "a whole number of exits, 1 or more"))
+    return PatienceExit(_number(options, "patience", int, 1, 2**63 - 1, "a whole number of exits, from 1 to 2^63 - 1"))
 
 
 def _require_halting(kind: str, halting: list) -> list:

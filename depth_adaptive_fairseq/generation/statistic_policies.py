@@ -97,7 +97,8 @@ class SaturationExit(ExitPolicy):
                     cosine_similarity(hidden.float(), before[rows].float(), dim=-1)
                     for hidden, before in zip(block.hidden, previous)
                 ]
-                leaving = mean_over_members(cosines) > self.threshold
+                # Rounding takes the cosine of equal states a little above 1, which nothing exceeds.
+                leaving = mean_over_members(cosines).clamp(max=1.0) > self.threshold
             for hidden, before in zip(block.hidden, previous):
                 before[rows] = hidden
             return leaving

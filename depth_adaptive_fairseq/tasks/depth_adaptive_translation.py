@@ -87,6 +87,8 @@ class DepthAdaptiveTranslationTask(TranslationTask):
     """
 
     cfg: DepthAdaptiveTranslationConfig
+    # What build_generator reads beside fairseq's own (see compat/unknown_options.py).
+    generator_options = frozenset(DepthAdaptiveTranslationConfig.__dataclass_fields__) - frozenset(TranslationConfig.__dataclass_fields__)
 
     def __init__(self, cfg, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
@@ -120,7 +122,7 @@ class DepthAdaptiveTranslationTask(TranslationTask):
         refuse_unsupported(args, policy.name)
         packing = read_packing(args, self.cfg, models)
         # Scoring and alignment are fairseq's own classes, which run all blocks: hence only at full depth.
-        if not (getattr(args, "score_reference", False) or getattr(args, "print_alignment", None)):
+        if not any(_is_given(args, option) for option, _ in _OF_THE_LAST_EXIT):
             seq_gen_cls = seq_gen_cls or DepthAdaptiveGenerator
             extra_gen_cls_kwargs = dict(
                 extra_gen_cls_kwargs or {},
@@ -247,8 +249,8 @@ def read_packing(args, cfg, models) -> Packing:
         )
     if packing.quantization == "none":
         return packing
-    for option in ("score_reference", "print_alignment"):
-        if getattr(args, option, None):
+    for option, _ in _OF_THE_LAST_EXIT:
+        if _is_given(args, option):
             raise DepthAdaptiveError(
                 f"--quantize {packing.quantization} was given with --{option.replace('_', '-')}, which runs fairseq's own decoder: "
                 "leave one of them out."
@@ -272,14 +274,23 @@ def _kind(weight: torch.Tensor) -> str:
     return f"{str(weight.dtype).removeprefix('torch.')} on {weight.device.type}"
 
 
+# Options that fairseq's own decoder carries out, and why.
+_OF_THE_LAST_EXIT = (
+    ("print_alignment", "alignments are read from the last block's attention"),
+    ("replace_unk", "unknown words are replaced by way of the last block's attention"),
+    ("score_reference", "references are scored by the last exit"),
+)
+
+
+def _is_given(args, option: str) -> bool:
+    return getattr(args, option, None) not in (None, False)  # --replace-unk may be an empty string
+
+
 def refuse_unsupported(args, policy: str) -> None:
     """Raise a :class:`DepthAdaptiveError` for a generation option that *policy* cannot be combined with."""
     if policy != "full":
-        for option, reason in (
-            ("print_alignment", "alignments are read from the last block's attention"),
-            ("score_reference", "references are scored by the last exit"),
-        ):
-            if getattr(args, option, None):
+        for option, reason in _OF_THE_LAST_EXIT:
+            if _is_given(args, option):
                 raise DepthAdaptiveError(
                     f"--{option.replace('_', '-')} was given with --exit-policy {policy}; {reason}: "
                     "give --exit-policy full, or leave the option out."
