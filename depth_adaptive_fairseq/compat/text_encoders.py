@@ -51,5 +51,5 @@ def _reason(error, option, choice):
     if isinstance(error, ImportError):
         return text[:1].lower() + text[1:]
     if isinstance(error, (OSError, RuntimeError, UnicodeDecodeError)):  # the last but one comes from sentencepiece
-        return text
+        return "the file of its model was not named" if "???" in text else text
     return None

@@ -77,28 +77,27 @@ def _mend_hub(module):
 
 
 def _mend_overrides(module):
-    original = module.load_checkpoint_to_cpu
+    original = module.overwrite_args_by_name
 
     @functools.wraps(original)
-    def load_checkpoint_to_cpu(path, arg_overrides=None, **options):
-        state = original(path, arg_overrides, **options)
-        if arg_overrides:
-            _refuse_unknown_overrides(arg_overrides, state, path)
-        return state
+    def overwrite_args_by_name(cfg, overrides):
+        _refuse_unknown_overrides(cfg, overrides)
+        return original(cfg, overrides)
 
-    module.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    module.overwrite_args_by_name = overwrite_args_by_name
 
 
-def _refuse_unknown_overrides(overrides, state, path):
-    known = _names(state["cfg"]) if state.get("cfg") is not None else set()
+def _refuse_unknown_overrides(cfg, overrides):
+    known = _names(cfg)
     if set(overrides) <= known:
         return
     known |= _names_of_fairseq()
     for name in overrides:
         if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
             raise user_error(
-                f"{name} was given with --model-overrides, or as a keyword argument of from_pretrained, which is not an option of "
-                f"checkpoint {path} or of fairseq{_instead(name, known) if difflib.get_close_matches(str(name), known, 1) else ''}"
+                f"{name} was given with --model-overrides, or as a keyword argument of from_pretrained, which is not an option of the "
+                f"checkpoint or of fairseq{_instead(name, known) if close else ''}"
             )
 
 
