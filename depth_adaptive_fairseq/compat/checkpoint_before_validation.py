@@ -3,17 +3,41 @@
 Concerns: fairseq 0.12.2, which validates first and writes the checkpoint afterwards, so that it can tell whether it is the best one.
 
 ``checkpoint_last.pt`` (or, with ``--no-last-checkpoints``, the file of this epoch or update) is written before each validation and, as
-ever, after it. Training that goes on from the first of the two has equal losses from there on; it does not repeat the validation.
+ever, after it. Training that goes on from the first of the two has equal losses from there on; it does not repeat the validation, nor write
+that point's other files again, so that what a kill left half-written of them is removed when training goes on.
 No longer needed when: a training whose first validation raises an exception leaves a checkpoint.
 """
 
 import copy
 import functools
+import glob
+import os
 
-MODULES = ("fairseq_cli.train",)
+MODULES = ("fairseq.checkpoint_utils", "fairseq_cli.train")
 
 
 def after(module):
+    if module.__name__ == "fairseq_cli.train":
+        _mend_validate(module)
+    else:
+        _mend_load(module)
+
+
+def _mend_load(module):
+    original = module.load_checkpoint
+
+    @functools.wraps(original)
+    def load_checkpoint(cfg, trainer, **options):
+        if trainer.data_parallel_rank == 0 and not cfg.no_save:
+            for path in glob.glob(os.path.join(glob.escape(cfg.save_dir), "checkpoint*.pt.tmp")):
+                if os.path.isfile(path):
+                    os.remove(path)
+        return original(cfg, trainer, **options)
+
+    module.load_checkpoint = load_checkpoint
+
+
+def _mend_validate(module):
     original = module.validate
 
     @functools.wraps(original)

@@ -140,6 +140,7 @@ class TestScoringAndAlignment:
         [
             (dict(score_reference=True), SequenceScorer),
             (dict(print_alignment="hard"), SequenceGeneratorWithAlignment),
+            (dict(print_alignment="hard", replace_unk=None), SequenceGeneratorWithAlignment),
             (dict(), DepthAdaptiveGenerator),
         ],
         ids=str,
@@ -153,12 +154,12 @@ class TestScoringAndAlignment:
                 assert hypothesis["exits"].tolist() == [3] * len(hypothesis["tokens"])
                 assert hypothesis["steps"] == " ".join(["3"] * len(hypothesis["tokens"]))
 
-    @pytest.mark.parametrize("option", ["score_reference", "print_alignment"])
+    @pytest.mark.parametrize("option, value", [("score_reference", True), ("print_alignment", "hard"), ("replace_unk", ""), ("replace_unk", "file")])
     @pytest.mark.parametrize("policy", [dict(exit_policy="uniform"), dict(exit_policy="fixed", exit_at=3)], ids=str)
-    def test_with_other_policies_they_are_refused(self, option, policy):
+    def test_with_other_policies_they_are_refused(self, option, value, policy):
         given = f"--{option.replace('_', '-')}.*{policy['exit_policy']}"
         with pytest.raises(DepthAdaptiveError, match=f"{given}.*--exit-policy full"):
-            generator(task(**policy), **{option: "hard"})
+            generator(task(**policy), **{option: value})
 
 
 @pytest.mark.parametrize("option, value", [("iter_decode_max_iter", 3), ("iter_decode_with_beam", 2)])
