@@ -88,6 +88,15 @@ def _mend_task(module):
     rephrase(task, "filter_indices_by_size", Exception, too_long)
     for step in ("train_step", "valid_step"):
         _need_references(task, step)
+    get_batch_iterator = task.get_batch_iterator
+
+    @functools.wraps(get_batch_iterator)
+    def mended(self, *arguments, **options):
+        if options.get("num_workers", 0) < 0:
+            raise user_error(f"--num-workers {options['num_workers']} was given; it must be 0 or more")
+        return get_batch_iterator(self, *arguments, **options)
+
+    task.get_batch_iterator = mended
 
 
 def _need_references(task, step):

@@ -9,6 +9,7 @@ import functools
 import os
 
 from .rephrasing import rephrase
+from .unknown_options import read_dictionary
 from .user_errors import user_error
 
 MODULES = ("fairseq.checkpoint_utils", "fairseq.dataclass.utils", "fairseq.options", "fairseq_cli.validate")
@@ -73,6 +74,7 @@ def _mend_validate(module):
             raise user_error("--path is missing: name the checkpoint of the model")
         if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
             raise user_error("neither --max-tokens nor --batch-size was given: say how large a batch may be")
+        read_dictionary("--model-overrides", cfg.common_eval.model_overrides)
         return original(cfg, *arguments, **options)
 
     module.main = main

@@ -7,12 +7,12 @@ No longer needed when: ``fairseq-generate --beam 0`` and its like end with a sen
 """
 
 import argparse
-import ast
 import functools
 import math
 import numbers
 
 from .rephrasing import rephrase
+from .unknown_options import read_dictionary
 from .user_errors import user_error
 
 MODULES = ("fairseq_cli.generate", "fairseq_cli.interactive", "fairseq.sequence_generator", "fairseq.tasks.fairseq_task")
@@ -156,15 +156,7 @@ def check_command(cfg, interactive):
             f"--sampling was given with --beam {beam} and --nbest {nbest}; it draws as many translations as --beam says, and prints them "
             f"all: give --nbest {beam}, or --beam {nbest}"
         )
-    try:
-        overrides = ast.literal_eval(cfg.common_eval.model_overrides)
-    except (SyntaxError, ValueError):
-        overrides = None
-    if not isinstance(overrides, dict):
-        raise user_error(
-            f"--model-overrides {cfg.common_eval.model_overrides} was given; it must be a dictionary in Python's notation, such as "
-            "\"{'dropout': 0.1}\""
-        )
+    read_dictionary("--model-overrides", cfg.common_eval.model_overrides)
     if interactive:
         _check_interactive(cfg)
 

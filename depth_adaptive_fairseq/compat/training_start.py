@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable
 
 from .rephrasing import rephrase
+from .unknown_options import read_dictionary
 from .user_errors import user_error
 
 MODULES = ("fairseq.checkpoint_utils", "fairseq.data.data_utils", "fairseq.trainer", "fairseq_cli.train")
@@ -112,6 +113,13 @@ def _mend_restoring(module):
     @functools.wraps(original)
     def load_checkpoint(cfg, trainer, **options):
         refuse_missing(cfg, trainer.checkpoint_suffix, module.PathManager)
+        overrides = read_dictionary("--optimizer-overrides", cfg.optimizer_overrides)
+        known = {name for group in trainer.optimizer.param_groups for name in group} if overrides else ()
+        for name in overrides:
+            if name not in known:
+                raise user_error(
+                    f"--optimizer-overrides: {name} was given, which the optimizer does not have: choose of {', '.join(sorted(known))}"
+                )
         return original(cfg, trainer, **options)
 
     module.load_checkpoint = load_checkpoint

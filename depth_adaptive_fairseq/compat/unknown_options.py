@@ -6,6 +6,7 @@ No longer needed when: ``fairseq-generate --model-overrides "{'encoder_layer': 1
 """
 
 import argparse
+import ast
 import contextlib
 import difflib
 import functools
@@ -28,6 +29,21 @@ def after(module):
         _mend_hub(module)
     else:
         _mend_overrides(module)
+
+
+def read_dictionary(option, text):
+    """The value of an option that is a dictionary in Python's notation.
+
+    Raises:
+        ValueError: a user error
+    """
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        raise user_error(f"{option} {text} was given; it must be a dictionary in Python's notation, such as \"{{'dropout': 0.1}}\"")
+    return value
 
 
 def refuse_unknown_generation_options(task, given, where, also=()):

@@ -42,6 +42,10 @@ def test_sizes_without_room(task, options):
     assert "it must be 1 or more" in refused(task.get_batch_iterator, pairs([3]), **options)
 
 
+def test_a_negative_number_of_workers(task):
+    assert "--num-workers -1" in refused(task.get_batch_iterator, pairs([3]), num_workers=-1)
+
+
 def test_a_sentence_longer_than_the_positions(task):
     said = refused(task.get_batch_iterator, pairs([3, 9, 5]), max_tokens=20, max_positions=(7, 8))
     assert "number 1, has (9, 9)" in said and "--skip-invalid-size-inputs-valid-test" in said

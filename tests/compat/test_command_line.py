@@ -25,8 +25,15 @@ def test_validation_without_a_task():
     assert "--task is missing" in refused(validation, "--path", "model.pt")
 
 
-@pytest.mark.parametrize("command, part", [(["--max-tokens", "5"], "--path is missing"), (["--path", "x.pt"], "--batch-size")])
-def test_validation_without_a_model_or_a_size(command, part):
+@pytest.mark.parametrize(
+    "command, part",
+    [
+        (["--max-tokens", "5"], "--path is missing"),
+        (["--path", "x.pt"], "--batch-size"),
+        (["--path", "x.pt", "--max-tokens", "5", "--model-overrides", "x"], "--model-overrides x"),
+    ],
+)
+def test_validation_without_what_it_needs(command, part):
     assert part in refused(validate.main, validation("--task", "translation", *command))
 
 

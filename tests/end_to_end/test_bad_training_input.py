@@ -47,3 +47,13 @@ def test_options_that_do_not_go_with_exits(train_briefly, entries, parts):
         train_briefly(**entries)
     for part in parts:
         assert part in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "options, parts",
+    [(("--optimizer", "sgd"), ["FairseqAdam", "SGD", "--reset-optimizer"]), (("--lr-scheduler", "reduce_lr_on_plateau"), ["--reset-lr-scheduler"])],
+)
+def test_going_on_with_another_optimizer_or_scheduler(run, data, trained, tmp_path, options, parts):
+    command = ("fairseq-train", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 51, "--restore-file", trained.checkpoint)
+    assert_refused(run(*command, *options), trained.checkpoint, *parts)
+    assert not list(tmp_path.rglob("*.pt"))
