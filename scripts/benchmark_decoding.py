@@ -10,7 +10,7 @@ Engines: a policy as in evaluate_policies.py (`full`, `fixed:2`, `geometric:0.5`
 
 Each engine decodes in a process of its own. They take turns, `--repetitions` times, after a batch to warm up; loading and
 batching are left out. The table shows medians, and the spread as half the range over the median. `--options` hands on
-options of fairseq-generate, `--lenpen 0.6` or `--fp16` for example.
+options of fairseq-generate, `--lenpen 0.6` or `--fp16` for example; what an engine does not honour is refused.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from benchmarking.report import as_table, price_of_deciding, summarise
 from checkpoint_files.fixed_depth import to_fixed_depth
 from checkpoint_files.writing import write_checkpoint
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+from shared.whole_files import is_special, new_file
 from tqdm import tqdm
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -148,8 +149,26 @@ def measure(arguments: argparse.Namespace, folder: Path) -> List[Dict]:
                             key = (threads, batch_size, worker.engine)
                             rows.setdefault(key, {"passes": []})["passes"].append(worker.decode(batch_size))
                             progress.update()
-                    save(arguments, summarise(rows, arguments.engines[0]))
+                    refuse_unequal(rows)
+                    if arguments.out is not None and not is_special(arguments.out):  # what is written to that stays there
+                        save(arguments, summarise(rows, arguments.engines[0]))
     return summarise(rows, arguments.engines[0])
+
+
+def refuse_unequal(rows: Dict[tuple, Dict]) -> None:
+    """Check that what is compared is of the same sentences.
+
+    Raises:
+        ValueError: engines skipped different ones.
+    """
+    counts = {(batch_size, engine): row["passes"][0]["sentences"] for (_, batch_size, engine), row in rows.items()}
+    for (batch_size, engine), count in counts.items():
+        first, expected = next((other, count) for (size, other), count in counts.items() if size == batch_size)
+        if count != expected:
+            raise ValueError(
+                f"{engine} decoded {count} sentences and {first} {expected}, which cannot be compared: give a subset without "
+                "sentences that are too long for one of them"
+            )
 
 
 def require(engines: List[str]) -> None:
@@ -174,10 +193,9 @@ def save(arguments: argparse.Namespace, summary: List[Dict]) -> None:
     if arguments.out is None:
         return
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = arguments.out.with_name(arguments.out.name + ".partial")
     settings = {"repetitions": arguments.repetitions, "subset": arguments.gen_subset, "options": arguments.options}
-    partial.write_text(json.dumps({"settings": settings, "rows": summary}, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, arguments.out)
+    with new_file(arguments.out) as file:
+        file.write(json.dumps({"settings": settings, "rows": summary}, indent=1) + "\n")
 
 
 def main() -> None:
@@ -202,9 +220,9 @@ def main() -> None:
             raise ValueError(f"--path {arguments.path} is not a file: give a checkpoint")
         with tempfile.TemporaryDirectory() as folder:
             summary = measure(arguments, Path(folder))
-    except (ValueError, RuntimeError) as error:
+        save(arguments, summary)
+    except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
-    save(arguments, summary)
     print(as_table(summary))
     print(price_of_deciding(summary))
 

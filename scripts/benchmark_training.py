@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List
 
+from shared.whole_files import new_file
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -143,15 +144,14 @@ def main() -> None:
         results = [compare(setting, arguments, progress) for setting in arguments.settings]
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        partial = arguments.out.with_name(arguments.out.name + ".partial")
         settings = {"max_tokens": arguments.max_tokens, "threads": arguments.threads}
-        partial.write_text(json.dumps({**settings, "results": results}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(arguments.out)
+        with new_file(arguments.out) as file:
+            file.write(json.dumps({**settings, "results": results}, indent=1) + "\n")
     print(as_table(results))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")

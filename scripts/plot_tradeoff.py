@@ -7,6 +7,7 @@ The CSV is one that evaluate_policies.py wrote. The format of the picture follow
 """
 
 import argparse
+import io
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -16,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the choice of backend
 from evaluation.results import read_results  # noqa: E402
+from shared.whole_files import is_special, new_file  # noqa: E402
 
 MARKERS = "osD^vP*X"
 
@@ -33,7 +35,11 @@ def curves(rows):
 
 
 def plot(rows, metric: str, out: Path) -> None:
-    """Write the picture of *rows* to *out*."""
+    """Write the picture of *rows* to *out*.
+
+    Raises:
+        ValueError, OSError: no picture can be written there; the message says why.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     axes = (("average_exit", 1.0, "average exit"), ("flops_per_token", 1e-6, "decoder MFLOPs per token"))
     for panel, (column, scale, title) in zip(panels, axes):
@@ -50,7 +56,11 @@ def plot(rows, metric: str, out: Path) -> None:
     panels[0].set_ylabel("BLEU" if metric == "bleu" else "sacreBLEU")
     panels[0].legend()
     figure.suptitle(f"{rows[0]['subset']}, {rows[0]['sentences']} sentences, beam {rows[0]['beam']}")
-    figure.savefig(out, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, format=out.suffix[1:] or None)
+    plt.close(figure)
+    with new_file(out, "wb") as file:
+        file.write(picture.getvalue())
 
 
 def main() -> None:
@@ -62,12 +72,15 @@ def main() -> None:
     args = parser.parse_args()
     try:
         rows = [row for row in read_results(args.results) if row["subset"] == args.subset]
-    except ValueError as error:
+        if not rows:
+            raise ValueError(
+                f"{args.results} has no rows for the subset {args.subset}: run evaluate_policies.py with --results {args.results}"
+            )
+        plot(rows, args.metric, args.out)
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    if not rows:
-        sys.exit(f"error: {args.results} has no rows for the subset {args.subset}: run evaluate_policies.py with --results {args.results}")
-    plot(rows, args.metric, args.out)
-    print(f"wrote {args.out}")
+    if not is_special(args.out):
+        print(f"wrote {args.out}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         rows = read_results(arguments.results)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     if not rows:
         sys.exit(f"error: {arguments.results} has no rows: write some with evaluate_policies.py --results {arguments.results}")

@@ -135,7 +135,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:  # GridError among them
+    except (ValueError, OSError) as error:  # GridError among them
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("run_grid: interrupted; the same command goes on from here.")

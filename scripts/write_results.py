@@ -125,11 +125,11 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         text = write(arguments.recipe)
-    except (ValueError, FileNotFoundError) as error:  # GridError among them
+        out = arguments.recipe / "RESULTS.md"
+        with new_file(out) as file:
+            file.write(text)
+    except (ValueError, OSError) as error:  # GridError among them
         sys.exit(f"error: {error}")
-    out = arguments.recipe / "RESULTS.md"
-    with new_file(out) as file:
-        file.write(text)
     print(f"wrote {out}")
 
 

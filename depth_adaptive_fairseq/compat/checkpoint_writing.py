@@ -1,8 +1,9 @@
-"""A kill, or a full disk, while a checkpoint is written leaves a broken ``checkpoint_last.pt``.
+"""A kill, or a full disk, while a checkpoint is written leaves a broken ``checkpoint_last.pt``; a link becomes a file.
 
 Concerns: fairseq 0.12.2. It writes the first file of a save under another name and renames it,
 but then copies it over ``checkpoint_best.pt`` and ``checkpoint_last.pt`` in place. And when
-writing fails it tries again into the same half-written file, logging a traceback each time.
+writing fails it tries again into the same half-written file, logging a traceback each time. The
+renaming replaces whatever is there: a link by a file, and for root a device.
 No longer needed when: ``PathManager.copy`` of fairseq replaces its target in one step, and
 ``_torch_persistent_save`` tries once.
 """
@@ -12,6 +13,7 @@ import functools
 import os
 
 from .user_errors import user_error
+from .whole_files import refuse_special, target_of
 
 MODULES = ("fairseq.file_io", "fairseq.checkpoint_utils")
 
@@ -30,10 +32,11 @@ def _mend_copy(path_manager):
     def copy(src_path, dst_path, overwrite=False):
         if not path_manager.supports_rename(dst_path):
             return original(src_path, dst_path, overwrite)
-        with _new_file(dst_path) as partial:
+        with _new_file(dst_path) as target:
+            partial = f"{target}.tmp"
             copied = original(src_path, partial, True)
             if copied:
-                os.replace(partial, dst_path)
+                os.replace(partial, target)
         return copied and dst_path
 
     path_manager.copy = staticmethod(copy)
@@ -44,9 +47,8 @@ def _mend_save(module):
 
     @functools.wraps(original)
     def torch_persistent_save(obj, filename, async_write=False):
-        # The name that fairseq itself gives to the file until it is complete.
-        with _new_file(filename):
-            return original(obj, filename, async_write)
+        with _new_file(filename) as target:
+            return original(obj, target, async_write)
 
     def save_once(obj, file):
         module.torch.save(obj, file)
@@ -57,17 +59,21 @@ def _mend_save(module):
 
 @contextlib.contextmanager
 def _new_file(path):
-    """The temporary name for a file that is to become ``path``; a failure leaves nothing there.
+    """The file that is to become ``path``: itself, or what a link there leads to.
+
+    Until it is complete it has the name that fairseq itself gives it then, with ``.tmp`` behind it;
+    a failure leaves nothing there.
 
     Raises:
-        OSError: a user error, where writing failed
+        ValueError, OSError: user errors, where ``path`` is a device or the like, or writing failed
     """
-    partial = f"{path}.tmp"
+    refuse_special(path)
+    target = target_of(path)
     try:
-        yield partial
+        yield target
     except (OSError, RuntimeError) as error:  # PyTorch turns the system's error into the latter
         with contextlib.suppress(OSError):
-            os.remove(partial)
+            os.remove(f"{target}.tmp")
         cause = _system_error(error)
         if cause is None:
             raise

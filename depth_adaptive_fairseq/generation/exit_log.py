@@ -5,6 +5,7 @@ import json
 import os
 from typing import Dict, NoReturn, Optional, TextIO
 
+from depth_adaptive_fairseq.compat.whole_files import PARTIAL, refuse_special, target_of
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 
 
@@ -12,7 +13,7 @@ class ExitLog:
     """Writes ``FILE.partial`` line by line and renames it to ``FILE`` when the last batch is through.
 
     What :meth:`write` is given after that (fairseq-interactive reads on) is appended to ``FILE``. If writing fails, the
-    unfinished file, or line, is removed.
+    unfinished file, or line, is removed. Where ``FILE`` is a link, all this happens where it leads to.
 
     Args:
         path: ``FILE``, from ``--exit-log``.
@@ -23,10 +24,10 @@ class ExitLog:
 
     def __init__(self, path: str):
         self.path = path
-        self.partial_path = f"{path}.partial"
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise DepthAdaptiveError(f"--exit-log {path} was given, which exists and is not a regular file: give another path.")
-        folder = os.path.dirname(path) or "."
+        refuse_special(path, "--exit-log", DepthAdaptiveError)
+        self._target = target_of(path)
+        self.partial_path = self._target + PARTIAL
+        folder = os.path.dirname(self._target) or "."
         if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             raise DepthAdaptiveError(
                 f"--exit-log {path} was given, but {folder} is not a folder that exists and can be written to: give a path in "
@@ -57,7 +58,7 @@ class ExitLog:
         try:
             self._open()
             os.fsync(self._file.fileno())
-            os.replace(self.partial_path, self.path)
+            os.replace(self.partial_path, self._target)
         except OSError as error:
             self._fail(error)
         self._published = True
@@ -71,7 +72,7 @@ class ExitLog:
             with contextlib.suppress(OSError):  # the buffered line cannot be written either
                 self._file.close()
             if self._published:
-                os.truncate(self.path, self._complete)
+                os.truncate(self._target, self._complete)
             else:
                 os.unlink(self.partial_path)
         raise DepthAdaptiveError(

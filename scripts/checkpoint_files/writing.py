@@ -15,7 +15,9 @@ def write_checkpoint(state: dict, path: Path) -> None:
     try:
         with new_file(path, "wb") as file:
             torch.save(state, file)
-    except (OSError, RuntimeError) as error:  # PyTorch turns the system's error into the latter
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    except RuntimeError as error:  # PyTorch turns the system's error into it
         raise ValueError(f"cannot write {path}: {_reason(error)}") from error
 
 

@@ -37,8 +37,6 @@ def check_replaceable(folder: Path) -> None:
     """Raises PreparationError if `folder` holds anything that this script did not write: it would be lost."""
     if not folder.exists():
         return
-    if not folder.is_dir():
-        raise PreparationError(f"{folder} is a file; name a folder with --out.")
     foreign = [
         name for name in files_below(folder) if name != MANIFEST and name not in read_manifest(folder).get("files", {})
     ]

@@ -98,7 +98,9 @@ def prepare(
 
     Returns the manifest, and whether `out` was up to date already.
     """
-    out = Path(os.path.abspath(out))
+    out = Path(os.path.realpath(out))  # a link to a folder stays one
+    if out.exists() and not out.is_dir():
+        raise PreparationError(f"{out} exists and is not a folder; name a folder with --out.")
     work = WorkFolder(out.with_name(out.name + ".work"))
     with locked(work.path):
         work.remove_partial()

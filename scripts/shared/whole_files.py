@@ -1,26 +1,8 @@
-"""Files whose name never stands for half of one."""
+"""Files whose name never stands for half of one: see ``depth_adaptive_fairseq/compat/whole_files.py``."""
 
-import contextlib
-import os
-from pathlib import Path
-from typing import IO, Iterator
+import depth_adaptive_fairseq_startup
 
+# Without the package, whose import takes seconds.
+depth_adaptive_fairseq_startup._load_compat()
 
-@contextlib.contextmanager
-def new_file(path: Path, mode: str = "w", **options) -> Iterator[IO]:
-    """Open ``PATH.partial`` for writing; at the end it is renamed to *path*, after a failure removed.
-
-    Args:
-        mode, options: those of ``open``; text is UTF-8 unless they say otherwise.
-    """
-    if "b" not in mode:
-        options.setdefault("encoding", "utf-8")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open(mode, **options) as file:
-            yield file
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
+from depth_adaptive_fairseq.compat.whole_files import is_special, new_file, refuse_special  # noqa: E402,F401
