@@ -5,20 +5,27 @@
         --gen-subset test --policies full fixed:1 uniform confidence:0.5 confidence:0.9 --results results.csv
 
 A policy is written `policy` or `policy:argument`: the exit of `fixed`, the seed of `uniform`, the thresholds of
-`confidence` and `geometric`, the value of `entropy`, `margin`, `saturation` and `patience`; `stock` decodes a model without exits (with `--task translation`). All options of fairseq-generate hold,
-and `--beam 5 --max-tokens 4096 --remove-bpe sentencepiece` unless said otherwise. The data folder is one that
-prepare_data.py made. Rows that the file of results holds already are not measured again.
+`confidence` and `geometric`, the value of `entropy`, `margin`, `saturation` and `patience`; `stock` decodes a model without exits
+(with `--task translation`). The options of fairseq-generate hold, or are refused with the reason, and
+`--beam 5 --max-tokens 4096 --remove-bpe sentencepiece --num-workers 0` unless said otherwise. The data folder is one that
+prepare_data.py made. Each translation is scored against the reference of its own sentence. Rows that the file of results
+holds already, measured with the same options, are not measured again.
 """
 
 import sys
 from pathlib import Path
 
 from evaluation.comparison import describe_gains
+from evaluation.decoding_digest import decoding_digest
 from evaluation.loading import generation_parser, load, parse
 from evaluation.measuring import measure
 from evaluation.results import add_result, as_table, has_result, read_results
 
 USAGE = "evaluate_policies.py DATA_BIN --path CHECKPOINT [--policies POLICY ...] [--results CSV] [options]"
+REASONS = {
+    "exit_policy": "--policies says what to decode with",
+    "exit_log": "each policy would write its own over it; --exit-logs FOLDER keeps them all",
+}
 
 
 def parse_arguments(arguments):
@@ -29,13 +36,13 @@ def parse_arguments(arguments):
     group.add_argument("--results", type=Path, default=Path("results.csv"), help="CSV to add the rows to")
     group.add_argument("--model-name", default=None, help="the model's name in the results (its folder's by default)")
     group.add_argument("--exit-logs", type=Path, default=None, help="write each policy's exit log to this folder")
-    return parse(parser, arguments)
+    return parse(parser, arguments, reasons=REASONS)
 
 
 def main(arguments=None) -> None:
     args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     loaded = load(args)
-    identity = {"model": args.model_name or loaded.model_name, **loaded.identity()}
+    identity = {"model": args.model_name or loaded.model_name, **loaded.identity(), "decoding_sha256": decoding_digest(loaded.cfg)}
     for policy in args.policies:
         key = {**identity, "policy": policy}
         if has_result(read_results(args.results), key):
@@ -47,11 +54,13 @@ def main(arguments=None) -> None:
         add_result(args.results, {**key, **measure(loaded, policy, exit_log=log)})
     wanted = [row for row in read_results(args.results) if has_result([row], {**identity, "policy": row["policy"]})]
     print(as_table(wanted))
-    print(describe_gains(wanted))
+    for text in (loaded.describe_skipped(), describe_gains(wanted)):
+        if text:
+            print(text)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -5,9 +5,9 @@
         --exit-policy confidence --draws 500 --results draws.csv --out tuned.md tuned.json
 
 Each draw is tau_1 .. tau_{N-1}, uniform on 0..1, with which the validation set is decoded once. Of the draws in each segment of
-the cost, the average exit or the FLOPs per token, the one of highest BLEU is kept. All options of fairseq-generate hold,
-and `--gen-subset valid --beam 5 --max-tokens 4096 --remove-bpe sentencepiece` unless said otherwise. The data folder is one
-that prepare_data.py made.
+the cost, the average exit or the FLOPs per token, the one of highest BLEU is kept. The options of fairseq-generate hold, or are refused
+with the reason, and `--gen-subset valid --beam 5 --max-tokens 4096 --remove-bpe sentencepiece --num-workers 0` unless said
+otherwise. The data folder is one that prepare_data.py made.
 
 Every draw is written to the CSV as soon as it is measured, and none that is there is measured again: a run that was
 interrupted goes on, and more --draws add to what is there. Draw k of a seed is always the same.
@@ -17,19 +17,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from evaluation.draws import DrawLog, as_option, decoding_digest, draw_thresholds
-from evaluation.loading import Loaded, generation_parser, load, parse
+from evaluation.decoding_digest import decoding_digest
+from evaluation.draws import DrawLog, as_option, draw_thresholds
+from evaluation.generation_options import BATCHING, HONOURED
+from evaluation.loading import DEFAULTS, Loaded, generation_parser, load, parse
 from evaluation.measuring import measure
 from evaluation.segments import as_json, as_markdown, best_of_segments
 from shared.whole_files import new_file
 from tqdm import tqdm
 
-from depth_adaptive_fairseq.tasks.depth_adaptive_translation import DepthAdaptiveTranslationConfig, common_depth
+from depth_adaptive_fairseq.tasks.depth_adaptive_translation import common_depth
 
 USAGE = "tune_thresholds.py DATA_BIN --path CHECKPOINT --exit-policy {confidence,geometric} [--draws D] [options]"
 POLICIES = ("confidence", "geometric")
 COSTS = {"average-exit": "average_exit", "flops": "flops_per_token"}
 TABLES = (".md", ".json")
+REASONS = {"exit_thresholds": "they are drawn here", "exit_log": "each draw would write its own over it"}
 
 
 def parse_arguments(arguments) -> argparse.Namespace:
@@ -47,7 +50,8 @@ def parse_arguments(arguments) -> argparse.Namespace:
     group.add_argument("--metric", choices=("bleu", "sacrebleu"), default="bleu", help="what is maximised (default: bleu)")
     group.add_argument("--results", type=Path, default=Path("draws.csv"), metavar="CSV", help="all draws (default: draws.csv)")
     group.add_argument("--out", type=Path, nargs="+", default=[], metavar="FILE", help="write the table to .md or .json, too")
-    args = parse(parser, arguments, defaults=("--gen-subset", "valid"))
+    honoured = {*HONOURED, *BATCHING, "exit_policy"} - {"exit_thresholds"}
+    args = parse(parser, arguments, (*DEFAULTS, "--gen-subset", "valid"), honoured, REASONS)
     refuse_senseless(args)
     return args
 
@@ -58,9 +62,6 @@ def refuse_senseless(args: argparse.Namespace) -> None:
         raise ValueError(f"--task {args.task} was given; only depth_adaptive_translation has thresholds: leave the option out")
     if args.exit_policy not in POLICIES:
         raise ValueError(f"--exit-policy {args.exit_policy} has no thresholds to tune: give {' or '.join(POLICIES)}")
-    for name, reason in (("exit_thresholds", "they are drawn here"), ("exit_log", "each draw would write its own over it")):
-        if getattr(args, name) != getattr(DepthAdaptiveTranslationConfig, name):
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)} was given, but {reason}: leave the option out")
     for name in ("draws", "segments"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)} was given; it must be 1 or more")
@@ -116,6 +117,9 @@ def main(arguments=None) -> int:
         status = 130
     if log.rows:
         report(args, log, num_exits)
+        skipped = loaded.describe_skipped()
+        if skipped:
+            print(skipped)
     return status
 
 

@@ -61,6 +61,7 @@ MENDS = (
     "generation_options",
     "unknown_options",
     "missing_translations",
+    "numpy_percentile",
 )
 
 

@@ -13,11 +13,33 @@ from pathlib import Path
 
 import torch
 from benchmarking.engines import CTRANSLATE2, STOCK, CTranslate2Engine, FairseqEngine, parse_engine
-from fairseq import checkpoint_utils, options, tasks, utils
+from evaluation import generation_options
+from evaluation.loading import generation_parser, load_models, max_positions, parse, seed_everything
+from fairseq import tasks, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from sacrebleu.metrics import BLEU
 
 DECODE_DEFAULTS = ["--user-dir", "depth_adaptive_fairseq", "--remove-bpe", "sentencepiece", "--beam", "5"]
+SKIP = "skip_invalid_size_inputs_valid_test"
+BATCHES = "the batches are those of --batch-size or --batch-sizes"
+REASONS = {
+    "task": "each engine has its own",
+    "exit_policy": "engines and policies are named by themselves",
+    "exit_log": "each pass would write its own over it",
+    "quantize": "weights of another precision are asked for by an @ behind an engine, as in full@int8",
+    "max_tokens": BATCHES,
+    "batch_size": BATCHES,
+    "required_batch_size_multiple": BATCHES,
+    "num_workers": "batches are made before the time is taken",
+    "data_buffer_size": "batches are made before the time is taken",
+}
+
+
+def honoured_by(engine: str) -> set:
+    """The options of fairseq-generate that the engine of that name honours."""
+    if engine == CTRANSLATE2:
+        return {*generation_options.CTRANSLATE2, SKIP} - {*REASONS}
+    return {*generation_options.HONOURED, SKIP} - {*REASONS}
 
 
 def resident_kib(field: str) -> int:
@@ -40,35 +62,32 @@ class Worker:
         torch.set_num_threads(arguments.threads)
         logging.disable(logging.INFO)
         name, precision = parse_engine(arguments.engine)
-        utils.import_user_module(argparse.Namespace(user_dir="depth_adaptive_fairseq"))
         task_name = "translation" if name in (STOCK, CTRANSLATE2) else "depth_adaptive_translation"
-        parser = options.get_generation_parser(default_task=task_name)
-        words = [*DECODE_DEFAULTS, *arguments.options]
-        self.cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, input_args=words))
+        parser = generation_parser(__doc__, "... --options [options of fairseq-generate]", task_name)
+        reasons = {option: f"{CTRANSLATE2} does not know it" for option in generation_options.HONOURED} if name == CTRANSLATE2 else {}
+        args = parse(parser, arguments.options, DECODE_DEFAULTS, honoured_by(name), {**reasons, **REASONS})
+        self.cfg = convert_namespace_to_omegaconf(args)
         self.task = tasks.setup_task(self.cfg.task)
-        self.task.load_dataset(self.cfg.dataset.gen_subset)
-        self.dataset = self.task.dataset(self.cfg.dataset.gen_subset)
         self.use_cuda = torch.cuda.is_available() and not self.cfg.common.cpu and name != CTRANSLATE2
+        self.models = []
         if name == CTRANSLATE2:
+            self.task.load_dataset(self.cfg.dataset.gen_subset)
             self.engine = CTranslate2Engine(arguments.ctranslate2_model, self.task, self.cfg, precision, arguments.threads)
         else:
-            paths = utils.split_paths(self.cfg.common_eval.path)
-            models, _ = checkpoint_utils.load_model_ensemble(paths, task=self.task)
-            for model in models:
-                if self.cfg.common.fp16:
-                    model.half()
-                if self.cfg.common.bf16:
-                    model.bfloat16()
-                if self.use_cuda:
-                    model.cuda()
-                model.prepare_for_inference_(self.cfg)
-            self.engine = FairseqEngine(self.task, models, self.cfg, name, precision)
+            self.models, language_model = load_models(self.task, self.cfg)
+            self.engine = FairseqEngine(self.task, self.models, self.cfg, name, precision, language_model)
+        self.dataset = self.task.dataset(self.cfg.dataset.gen_subset)
         self.sentences = arguments.sentences
 
     def batches(self, batch_size: int) -> list:
         """Batches of *batch_size* sentences of similar length, in fairseq's order, ready to be decoded."""
         iterator = self.task.get_batch_iterator(
-            self.dataset, max_sentences=batch_size, max_positions=None, seed=self.cfg.common.seed, disable_iterator_cache=True
+            self.dataset,
+            max_sentences=batch_size,
+            max_positions=max_positions(self.task, self.models),
+            ignore_invalid_inputs=self.cfg.dataset.skip_invalid_size_inputs_valid_test,
+            seed=self.cfg.common.seed,
+            disable_iterator_cache=True,
         )
         batches = list(iterator.next_epoch_itr(shuffle=False))
         if self.sentences:  # evenly over all lengths
@@ -79,6 +98,7 @@ class Worker:
     def decode(self, batch_size: int) -> dict:
         """One pass over the subset; batching is left out of the time."""
         batches = self.batches(batch_size)
+        seed_everything(self.cfg)
         self.engine.translate(batches[0])  # packs weights, warms caches up
         self.engine.start()
         if self.use_cuda:

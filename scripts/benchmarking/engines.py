@@ -11,7 +11,7 @@ from typing import List, Optional, Tuple
 
 import torch
 from benchmarking.report import WORK
-from evaluation.decoding import STOCK, policy_options
+from evaluation.decoding import STOCK, forced_prefix, policy_options
 from omegaconf import open_dict
 
 CTRANSLATE2 = "ct2"
@@ -52,22 +52,24 @@ class FairseqEngine:
     Args:
         task, models, cfg: as fairseq-generate builds them; for `stock` those of --task translation.
         name, precision: see :func:`parse_engine`.
+        language_model: of ``--lm-path``, or None.
     """
 
-    def __init__(self, task, models, cfg, name: str, precision: str):
-        self.models = models
+    def __init__(self, task, models, cfg, name: str, precision: str, language_model=None):
+        self.models, self.cfg = models, cfg
+        fusion = {"lm_model": language_model, "lm_weight": cfg.generation.lm_weight}
         self.encoder_seconds = 0.0
         self._work_before = dict.fromkeys(WORK, 0)
         generation = cfg.generation.copy()
         if name == STOCK:
-            self.generator = task.build_generator(models, generation)
+            self.generator = task.build_generator(models, generation, extra_gen_cls_kwargs=fusion)
             for model in models:
                 model.encoder.forward = self._timed(model.encoder.forward)
         else:
             with open_dict(generation):
                 generation.update(policy_options(name))
                 generation.quantize = {"float32": "none"}.get(precision, precision)
-            self.generator = task.build_generator(models, generation)
+            self.generator = task.build_generator(models, generation, extra_gen_cls_kwargs=fusion)
             # Not before fairseq has imported the package as its user directory.
             import depth_adaptive_fairseq.generation.generator as generator
 
@@ -98,7 +100,7 @@ class FairseqEngine:
 
     @torch.no_grad()
     def translate(self, batch: dict) -> List[Translation]:
-        found = self.generator.generate(self.models, batch)
+        found = self.generator.generate(self.models, batch, prefix_tokens=forced_prefix(batch, self.cfg))
         best = [sentence[0] for sentence in found]
         return [
             Translation(one["tokens"].tolist()[:-1], one["exits"].tolist() if "exits" in one else None) for one in best

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from shared.text_lines import read_lines  # noqa: F401  of files that an earlier step wrote
+
 from .errors import PreparationError
 
 OPENERS = {"": open, ".gz": gzip.open, ".xz": lzma.open}
@@ -54,12 +56,6 @@ def lines(path: Path) -> Iterator[str]:
                     "Convert the file (iconv does it) and run again."
                 ) from None
             yield text.rstrip("\r\n").replace("\r", " ")
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a file that an earlier step wrote."""
-    with open(path, encoding="utf-8", newline="\n") as stream:
-        return [line.rstrip("\n") for line in stream]
 
 
 def write_lines(path: Path, sentences: Iterable[str]) -> int:

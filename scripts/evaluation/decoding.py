@@ -2,9 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from typing import List
+from typing import Dict, Optional
 
 import torch
+from evaluation.loading import Loaded
 from fairseq import utils
 from omegaconf import open_dict
 from tqdm import tqdm
@@ -33,12 +34,14 @@ class Decoded:
     """What one pass over a subset gave.
 
     Attributes:
-        hypotheses: the best hypothesis of each sentence as fairseq's tokens, by sentence id.
+        hypotheses: the best hypothesis as fairseq's tokens, by the sentence's id: its place in the subset, from 0.
+        sentences: how many the subset has; those without a hypothesis were skipped as too long.
         statistics: exits and FLOPs.
         seconds: in the encoder, the decoder and the beam search; batching left out.
     """
 
-    hypotheses: List[str]
+    hypotheses: Dict[int, str]
+    sentences: int
     statistics: ExitStatistics
     seconds: float
 
@@ -68,32 +71,59 @@ def policy_options(specification: str) -> dict:
     return options
 
 
-def decode(task, models, cfg, specification: str, exit_log: str = "", progress: bool = True) -> Decoded:
-    """Translate the subset of *cfg* (fairseq's generation configuration) with the policy of *specification*."""
+def forced_prefix(sample: dict, cfg) -> Optional[torch.Tensor]:
+    """The target tokens that ``--prefix-size`` forces, ``(sentences, size)``, or None.
+
+    Raises:
+        ValueError: the subset has no target side.
+    """
+    if cfg.generation.prefix_size <= 0:
+        return None
+    if sample.get("target") is None:
+        raise ValueError(f"--prefix-size {cfg.generation.prefix_size} was given for a subset without references: leave it out")
+    return sample["target"][:, : cfg.generation.prefix_size]
+
+
+def decode(loaded: Loaded, specification: str, exit_log: str = "", progress: bool = True) -> Decoded:
+    """Translate the subset that is *loaded* with the policy of *specification*.
+
+    Raises:
+        ValueError: all its sentences are too long.
+    """
+    task, models, cfg = loaded.task, loaded.models, loaded.cfg
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu
     generation = cfg.generation.copy()
     with open_dict(generation):
         generation.update(policy_options(specification))
         if exit_log:
             generation.exit_log = exit_log
+    if loaded.random_state is not None:
+        utils.set_rng_state(loaded.random_state)
+    dataset = task.dataset(cfg.dataset.gen_subset)
     batches = task.get_batch_iterator(
-        dataset=task.dataset(cfg.dataset.gen_subset),
+        dataset=dataset,
         max_tokens=cfg.dataset.max_tokens,
         max_sentences=cfg.dataset.batch_size,
-        max_positions=utils.resolve_max_positions(task.max_positions(), *[m.max_positions() for m in models]),
+        max_positions=loaded.max_positions,
         ignore_invalid_inputs=cfg.dataset.skip_invalid_size_inputs_valid_test,
+        required_batch_size_multiple=cfg.dataset.required_batch_size_multiple,
         seed=cfg.common.seed,
+        num_workers=cfg.dataset.num_workers,
+        data_buffer_size=cfg.dataset.data_buffer_size,
     ).next_epoch_itr(shuffle=False)
-    generator = task.build_generator(models, generation)
+    language_model = {"lm_model": loaded.language_model, "lm_weight": cfg.generation.lm_weight}
+    generator = task.build_generator(models, generation, extra_gen_cls_kwargs=language_model)
 
     policy = specification.partition(":")[0]
     statistics = ExitStatistics("full" if policy == STOCK else policy, [DecoderSizes.of(model) for model in models])
     hypotheses, seconds = {}, 0.0
+    progress = progress and not cfg.common.no_progress_bar
     for sample in tqdm(batches, desc=specification, leave=False, unit="batch", disable=not progress):
         if use_cuda:
             sample = utils.move_to_cuda(sample)
+        prefix = forced_prefix(sample, cfg)
         started = time.perf_counter()
-        results = task.inference_step(generator, models, sample)
+        results = task.inference_step(generator, models, sample, prefix_tokens=prefix)
         if use_cuda:
             torch.cuda.synchronize()
         seconds += time.perf_counter() - started
@@ -104,4 +134,6 @@ def decode(task, models, cfg, specification: str, exit_log: str = "", progress: 
             exits = result[0]["exits"].tolist() if "exits" in result[0] else [depth] * len(tokens)
             statistics.add(exits, length)
             hypotheses[sentence_id] = task.target_dictionary.string(tokens.int().cpu(), cfg.common_eval.post_process)
-    return Decoded([text for _, text in sorted(hypotheses.items())], statistics, seconds)
+    if not hypotheses:
+        raise ValueError(f"no sentence of {cfg.dataset.gen_subset} was translated: all {len(dataset)} were skipped, or it is empty")
+    return Decoded(hypotheses, len(dataset), statistics, seconds)

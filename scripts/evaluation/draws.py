@@ -1,15 +1,12 @@
 """Drawn exit thresholds, and the CSV of what decoding with each of them gave."""
 
 import csv
-import hashlib
-import json
 import random
 from pathlib import Path
 from typing import Dict, Tuple
 
-from omegaconf import OmegaConf
-
 from evaluation.results import read_results
+from shared.whole_files import refuse_special
 
 DIGITS = 4  # so that what is measured is what one can read and give back
 COLUMNS = (
@@ -45,13 +42,6 @@ def draw_thresholds(seed: int, draw: int, count: int) -> Tuple[float, ...]:
 def as_option(thresholds: Tuple[float, ...]) -> str:
     """*thresholds* as ``--exit-thresholds`` takes them."""
     return ",".join(f"{each:.{DIGITS}f}" for each in thresholds)
-
-
-def decoding_digest(cfg) -> str:
-    """A digest of what else decides translations: fairseq's generation options and how subwords are joined."""
-    options = OmegaConf.to_container(cfg.generation, resolve=True, enum_to_str=True)
-    decisive = [options, cfg.common_eval.post_process, bool(cfg.common.fp16)]
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class DrawLog:
@@ -91,6 +81,7 @@ class DrawLog:
 
     def _drop_half_a_row(self) -> None:
         """Cut off what a killed run did not finish writing."""
+        refuse_special(self.path)
         if not self.path.exists():
             return
         with self.path.open("r+b") as file:

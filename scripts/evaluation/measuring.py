@@ -10,8 +10,8 @@ from evaluation.scoring import score
 
 def measure(loaded: Loaded, specification: str, exit_log: str = "", progress: bool = True) -> Dict[str, object]:
     """BLEU, average exit, FLOPs and speed of the policy of *specification*, as columns of a file of results."""
-    decoded = decode(loaded.task, loaded.models, loaded.cfg, specification, exit_log, progress)
-    scores = score(loaded.data_bin, loaded.cfg.dataset.gen_subset, decoded.hypotheses)
+    decoded = decode(loaded, specification, exit_log, progress)
+    scores = score(loaded.data_bin, loaded.cfg.dataset.gen_subset, decoded.hypotheses, decoded.sentences)
     statistics = decoded.statistics
     return {
         "bleu": round(scores.tokenised, 4),

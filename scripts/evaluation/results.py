@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from shared.whole_files import new_file
+from shared.whole_files import new_file, refuse_special
 
 COLUMNS = (
     "model",
@@ -22,23 +22,28 @@ COLUMNS = (
     "beam",
     "checkpoint_sha256",
     "signature",
+    "decoding_sha256",
 )
 KEY = ("model", "subset", "policy", "beam", "checkpoint_sha256")
+# Of all options of decoding. Files of earlier versions do not have it, so their rows count whatever they were decoded with.
+DECODING = "decoding_sha256"
 
 
 def read_results(path: Path, columns: Sequence[str] = COLUMNS) -> List[Dict[str, str]]:
     """The rows of *path*, none if it does not exist or is empty.
 
     Raises:
-        ValueError: the file is not such a CSV.
+        ValueError: the file is not such a CSV, or no file: what is added to it must be there to be read.
     """
+    refuse_special(path)
     if not path.exists() or not path.stat().st_size:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != tuple(columns):
+        found = tuple(reader.fieldnames or ())
+        if found != tuple(columns) and (columns is not COLUMNS or found != COLUMNS[:-1]):
             raise ValueError(f"{path} is not a file of results: its columns are {reader.fieldnames}, not {list(columns)}")
-        return list(reader)
+        return [{DECODING: "", **row} if columns is COLUMNS else row for row in reader]
 
 
 def add_result(path: Path, row: Dict[str, object]) -> None:
@@ -53,8 +58,8 @@ def add_result(path: Path, row: Dict[str, object]) -> None:
 
 
 def has_result(rows: Sequence[Dict[str, str]], key: Dict[str, object]) -> bool:
-    """Whether one of *rows* was measured for *key* (the columns :data:`KEY`)."""
-    return any(all(row[name] == str(key[name]) for name in KEY) for row in rows)
+    """Whether one of *rows* was measured for *key* (the columns :data:`KEY` and :data:`DECODING`)."""
+    return any(all(row[name] == str(key[name]) for name in KEY) and row[DECODING] in ("", str(key[DECODING])) for row in rows)
 
 
 def as_table(rows: Sequence[Dict[str, str]]) -> str:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import List
 
+from shared.text_lines import read_lines
+
 
 def read_exit_records(path: Path, *names: str) -> List[tuple]:
     """The entries *names* of every record of an exit log.
@@ -12,7 +14,7 @@ def read_exit_records(path: Path, *names: str) -> List[tuple]:
         ValueError: the file is not an exit log.
     """
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             record = json.loads(line)
             records.append(tuple(record[name] for name in names))

@@ -66,6 +66,13 @@ SHARING = {
         """,
         "has no attribute 'compat'",
     ),
+    "numpy_percentile": (
+        """
+        from fairseq.data.data_utils import get_buckets
+        assert get_buckets([1, 2, 3, 10], 2).tolist() == [2, 10]
+        """,
+        "interpolation",
+    ),
     "bfloat16": (
         """
         from fairseq import options

@@ -8,20 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.prepared import prepared_folder
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
 def prepared(data, tmp_path):
-    """The corpus as ``prepare_data.py`` leaves it: with its text beside it."""
-    folder = tmp_path / "prepared"
-    folder.mkdir()
-    for file in data.iterdir():
-        (folder / file.name).symlink_to(file)
-    for name in ("raw", "tokenized"):  # nothing to tokenise in it
-        (folder / name).symlink_to(data.parent / "raw")
-    (folder / "prepared.json").write_text(json.dumps({"template": {"languages": {"source": "de", "target": "en"}}}))
-    return folder
+    return prepared_folder(data, tmp_path / "prepared")
 
 
 @pytest.fixture

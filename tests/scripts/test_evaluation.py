@@ -98,7 +98,7 @@ def test_scores_tell_tokenised_from_detokenised_text(tmp_path):
     for folder, line in (("tokenized", "he did not go to the house , she &apos;s sure .\n"), ("raw", "He did not go to the house, she's sure.\n")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "test.en").write_text(line)
-    scores = score(tmp_path, "test", ["he did not go to the house , she &apos;s sure ."])
+    scores = score(tmp_path, "test", {0: "he did not go to the house , she &apos;s sure ."}, 1)
     assert scores.tokenised == pytest.approx(100) and scores.detokenised == pytest.approx(100)
     assert "case:lc" in scores.signature
 
@@ -137,3 +137,50 @@ def test_page_of_something_else_is_refused(tmp_path):
     (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
     done = run("view_exits.py", tmp_path / "other.jsonl", "--out", tmp_path / "exits.html")
     assert done.returncode == 1 and "line 1" in done.stderr and "Traceback" not in done.stderr
+
+
+# What Unicode, or Python, takes for the end of a line, and is none in a file with a sentence a line.
+NO_LINE_ENDS = "\u2028 \u2029 \u0085 \x0b \x0c \x1c \x1d \x1e \r".split(" ")
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A folder of three sentences with such characters in its raw text, which the tokenised text does not have."""
+    (tmp_path / "prepared.json").write_text(json.dumps({"template": {"languages": {"source": "de", "target": "en"}}}))
+    for folder, mark in (("tokenized", " "), ("raw", "".join(NO_LINE_ENDS))):
+        (tmp_path / folder).mkdir()
+        for language in ("de", "en"):
+            lines = [f"a small{mark}dog {language} of sentence {number} runs home\n" for number in "123"]
+            (tmp_path / folder / f"test.{language}").write_text("".join(lines), encoding="utf-8", newline="\n")
+    return tmp_path
+
+
+HYPOTHESES = {number - 1: f"a small dog en of sentence {number} runs home" for number in (1, 2, 3)}
+
+
+def test_a_line_ends_at_its_newline_only(prepared):
+    scores = score(prepared, "test", HYPOTHESES, 3)
+    assert scores.tokenised == pytest.approx(100) and scores.detokenised == pytest.approx(100)
+
+
+def test_scores_go_by_sentence(prepared):
+    scores = score(prepared, "test", {2: HYPOTHESES[2], 0: HYPOTHESES[0]}, 3)
+    assert scores.tokenised == pytest.approx(100) and scores.detokenised == pytest.approx(100)
+    assert score(prepared, "test", {0: HYPOTHESES[1], 1: HYPOTHESES[0]}, 3).tokenised < 90
+
+
+@pytest.mark.parametrize("folder", ["raw", "tokenized"])
+def test_unequal_counts_are_an_error(prepared, folder):
+    with (prepared / folder / "test.en").open("a") as file:
+        file.write("one more\n")
+    with pytest.raises(ValueError, match=f"{folder}.test.en has 4 lines, but the binarised test has 3 sentences"):
+        score(prepared, "test", HYPOTHESES, 3)
+
+
+def test_rows_of_a_file_without_the_digest_of_decoding_count(tmp_path):
+    path = tmp_path / "results.csv"
+    add_result(path, row("full", 1.0, 3.0, decoding_sha256="abc"))
+    assert has_result(read_results(path), row("full", 1.0, 3.0, decoding_sha256="abc"))
+    assert not has_result(read_results(path), row("full", 1.0, 3.0, decoding_sha256="def"))
+    path.write_text("".join(line.rpartition(",")[0] + "\n" for line in path.read_text().splitlines()))  # as it was before
+    assert has_result(read_results(path), row("full", 1.0, 3.0, decoding_sha256="def"))
