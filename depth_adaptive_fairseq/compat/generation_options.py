@@ -76,7 +76,9 @@ def check(given, dictionary=None):
 
     beam, nbest, groups = value_of("beam", 5), value_of("nbest", 1), value_of("diverse_beam_groups", -1)
     if nbest > beam:
-        raise user_error(f"--nbest {nbest} was given with --beam {beam}, which finds no more than {beam}: give --nbest {beam} or a larger --beam")
+        raise user_error(
+            f"--nbest {nbest} was given with --beam {beam}, which finds no more than {beam}: give --nbest {beam} or a larger --beam"
+        )
     _check_lengths(value_of("min_len", 1), value_of("max_len_a", 0), value_of("max_len_b", 200))
     searches = [_option(name) for name, chosen in _SEARCHES.items() if chosen(value_of(name, 0))]
     if len(searches) > 1:
@@ -85,16 +87,22 @@ def check(given, dictionary=None):
         if value_of(name, -1) >= 0 and not value_of("sampling", False):
             raise user_error(f"{_option(name)} was given without --sampling: give both or neither")
     if dictionary is not None and value_of("sampling_topk", -1) > len(dictionary):
-        raise user_error(f"--sampling-topk {given.sampling_topk} was given, but the target dictionary has {len(dictionary)} words only")
+        raise user_error(
+            f"--sampling-topk {given.sampling_topk} was given, but the target dictionary has {len(dictionary)} words only"
+        )
     if groups > 0 and beam % groups:
         raise user_error(f"--diverse-beam-groups {groups} was given with --beam {beam}, which is not a multiple of it")
 
 
 def _check_lengths(min_len, max_len_a, max_len_b):
     if max_len_a + max_len_b < 0:  # of the shortest source, which is an end of sentence
-        raise user_error(f"--max-len-a {max_len_a} --max-len-b {max_len_b} was given: the longest translation of an empty line has less than 0 words")
+        raise user_error(
+            f"--max-len-a {max_len_a} --max-len-b {max_len_b} was given: an empty line's translation would have less than 0 words"
+        )
     if max_len_a == 0 and min_len > max_len_b:
-        raise user_error(f"--min-len {min_len} was given with --max-len-b {max_len_b}: the shortest translation must not be longer than the longest")
+        raise user_error(
+            f"--min-len {min_len} was given with --max-len-b {max_len_b}: the shortest translation must not be longer than the longest"
+        )
 
 
 def _option(name):
@@ -175,7 +183,9 @@ def _check_interactive(cfg):
     for option in (option for option, is_given in given.items() if is_given):
         raise user_error(f"{option} was given, which does nothing in fairseq-interactive: leave it out, or use fairseq-generate")
     if cfg.generation.print_alignment == "soft":
-        raise user_error("--print-alignment soft was given, which only fairseq-generate prints: give --print-alignment hard, or use that")
+        raise user_error(
+            "--print-alignment soft was given, which only fairseq-generate prints: give --print-alignment hard, or use that"
+        )
 
 
 def _score_with_sacrebleu(cfg):
@@ -187,4 +197,5 @@ def _score_with_sacrebleu(cfg):
         raise user_error(f"--sacrebleu and --scoring {scoring} were given: choose one of them")
     if scoring != "sacrebleu":
         with open_dict(cfg):
-            cfg.scoring = OmegaConf.create({**OmegaConf.to_container(OmegaConf.structured(SacrebleuConfig()), enum_to_str=True), "_name": "sacrebleu"})
+            defaults = OmegaConf.to_container(OmegaConf.structured(SacrebleuConfig()), enum_to_str=True)
+            cfg.scoring = OmegaConf.create({**defaults, "_name": "sacrebleu"})

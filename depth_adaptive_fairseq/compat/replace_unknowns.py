@@ -85,7 +85,9 @@ def _mend_utils(module):
         return _read_dictionary(replace_unk)
 
     @functools.wraps(post_process)
-    def post_process_prediction(hypo_tokens, src_str, alignment, align_dict, tgt_dict, remove_bpe=None, extra_symbols_to_ignore=None):
+    def post_process_prediction(
+        hypo_tokens, src_str, alignment, align_dict, tgt_dict, remove_bpe=None, extra_symbols_to_ignore=None
+    ):
         if align_dict is None or not isinstance(alignment, Alignment):
             return post_process(hypo_tokens, src_str, alignment, align_dict, tgt_dict, remove_bpe, extra_symbols_to_ignore)
         from fairseq.data import data_utils
@@ -109,12 +111,14 @@ def _read_dictionary(path):
             lines = [line.split() for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise user_error(
-            f"--replace-unk {path}: cannot read the alignment dictionary ({getattr(error, 'strerror', None) or error.reason}); give a file of "
-            "UTF-8 with a source word and a target word a line, or no file to copy source words"
+            f"--replace-unk {path}: cannot read the alignment dictionary ({getattr(error, 'strerror', None) or error.reason}); "
+            "give a file of UTF-8 with a source word and a target word a line, or no file to copy source words"
         ) from error
     for number, line in enumerate(lines, 1):
         if len(line) != 2:
-            raise user_error(f"--replace-unk {path}: line {number} has {len(line)} words; it must have a source word and a target word")
+            raise user_error(
+                f"--replace-unk {path}: line {number} has {len(line)} words; it must have a source word and a target word"
+            )
     return dict(lines)
 
 

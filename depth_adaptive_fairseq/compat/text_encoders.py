@@ -31,7 +31,7 @@ def _mend(module, name, option, registry):
         try:
             return original(cfg, *arguments, **options)
         except Exception as error:
-            reason = None if is_user_error(error) else _reason(error, option, choice)
+            reason = None if is_user_error(error) else _reason(error)
             if reason is None:
                 raise
             raise user_error(f"--{option} {choice} cannot be used: {reason}", OSError) from error
@@ -39,7 +39,7 @@ def _mend(module, name, option, registry):
     setattr(module, name, build)
 
 
-def _reason(error, option, choice):
+def _reason(error):
     from omegaconf.errors import MissingMandatoryValue
 
     text = str(error).partition("\n")[0]

@@ -44,7 +44,9 @@ def check_text(path, option, may_be_empty=False):
                 line += text.count("\n")
             decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise user_error(f"{option}: {path} ends in the middle of a character of UTF-8: it is truncated, or in another encoding") from error
+        raise user_error(
+            f"{option}: {path} ends in the middle of a character of UTF-8: it is truncated, or in another encoding"
+        ) from error
     except OSError as error:
         raise user_error(f"{option}: cannot read {path}: {error.strerror}") from error
     if size == 0 and not may_be_empty:

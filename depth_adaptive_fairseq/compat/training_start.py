@@ -14,7 +14,6 @@ import functools
 import os
 from collections.abc import Iterable
 
-from .rephrasing import rephrase
 from .unknown_options import read_dictionary
 from .user_errors import user_error
 
@@ -86,7 +85,7 @@ def try_validation(cfg, trainer, task, metrics):
 
 
 def _one_sentence(iterator):
-    """A batch of one sentence out of the longest batch, for some metrics need more than an end of sentence; None if it is not to be had."""
+    """A batch of one sentence, or None if it is not to be had; out of the longest batch, for some metrics need a word or two."""
     batches = getattr(iterator, "frozen_batches", ())
     index = batches[-1][0] if batches else ()
     if isinstance(index, Iterable) or not getattr(iterator.dataset, "supports_fetch_outside_dataloader", True):
@@ -95,16 +94,24 @@ def _one_sentence(iterator):
 
 
 def _mend_validation_splits(module):
-    def ignored(error, cfg):
-        splits = str(error).partition("[")[2].partition("]")[0].replace("'", "")
-        return user_error(
-            f"the data folder also holds the validation sets {splits}, which --valid-subset {cfg.dataset.valid_subset} leaves out: "
-            "name them there, with commas, combine them with --combine-valid-subsets, or leave them out with "
-            "--ignore-unused-valid-subsets",
-            ValueError,
-        )
+    original = module.raise_if_valid_subsets_unintentionally_ignored
 
-    rephrase(module, "raise_if_valid_subsets_unintentionally_ignored", ValueError, ignored)
+    @functools.wraps(original)
+    def raise_if_valid_subsets_unintentionally_ignored(train_cfg):
+        try:
+            original(train_cfg)
+        except ValueError as error:
+            # fairseq compares names such as valid1.de-en.de with valid1, so that naming them does not help either.
+            splits = {path.partition(".")[0] for path in module._find_extra_valid_paths(train_cfg.task.data)}
+            ignored = sorted(splits.difference(train_cfg.dataset.valid_subset.split(",")))
+            if ignored:
+                raise user_error(
+                    f"the data folder also holds the validation sets {', '.join(ignored)}, which --valid-subset "
+                    f"{train_cfg.dataset.valid_subset} leaves out: name them there, with commas, combine them with "
+                    "--combine-valid-subsets, or leave them out with --ignore-unused-valid-subsets"
+                ) from error
+
+    module.raise_if_valid_subsets_unintentionally_ignored = raise_if_valid_subsets_unintentionally_ignored
 
 
 def _mend_restoring(module):

@@ -88,7 +88,9 @@ class DepthAdaptiveTranslationTask(TranslationTask):
 
     cfg: DepthAdaptiveTranslationConfig
     # What build_generator reads beside fairseq's own (see compat/unknown_options.py).
-    generator_options = frozenset(DepthAdaptiveTranslationConfig.__dataclass_fields__) - frozenset(TranslationConfig.__dataclass_fields__)
+    generator_options = frozenset(
+        set(DepthAdaptiveTranslationConfig.__dataclass_fields__) - set(TranslationConfig.__dataclass_fields__)
+    )
 
     def __init__(self, cfg, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)

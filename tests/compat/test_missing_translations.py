@@ -6,7 +6,9 @@ import torch
 from tests.models_for_tests import ModelOptions, make_generator, make_model, make_sample, make_stock_generator, make_stock_model
 
 OPTIONS = ModelOptions()
-KINDS = pytest.mark.parametrize("make, build", [(make_stock_model, make_stock_generator), (make_model, make_generator)], ids=["stock", "adaptive"])
+KINDS = pytest.mark.parametrize(
+    "make, build", [(make_stock_model, make_stock_generator), (make_model, make_generator)], ids=["stock", "adaptive"]
+)
 
 
 def broken(make, value):

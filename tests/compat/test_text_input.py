@@ -11,8 +11,8 @@ from depth_adaptive_fairseq.compat.text_input import check_text
 @pytest.fixture
 def text(tmp_path):
     for name, content in {
-        "good.de": "ä b\nc\n", "good.en": "a b\nc\n", "latin.de": "a\nb \xe4 c\n".encode("latin1"), "latin.en": "a\nb\n", "empty.de": "", "empty.en": "",
-        "dict.txt": "a 1\n",
+        "good.de": "ä b\nc\n", "good.en": "a b\nc\n", "latin.de": "a\nb \xe4 c\n".encode("latin1"), "latin.en": "a\nb\n",
+        "empty.de": "", "empty.en": "", "dict.txt": "a 1\n",
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return tmp_path

@@ -51,7 +51,10 @@ def test_options_that_do_not_go_with_exits(train_briefly, entries, parts):
 
 @pytest.mark.parametrize(
     "options, parts",
-    [(("--optimizer", "sgd"), ["FairseqAdam", "SGD", "--reset-optimizer"]), (("--lr-scheduler", "reduce_lr_on_plateau"), ["--reset-lr-scheduler"])],
+    [
+        (("--optimizer", "sgd"), ["FairseqAdam", "SGD", "--reset-optimizer"]),
+        (("--lr-scheduler", "reduce_lr_on_plateau"), ["--reset-lr-scheduler"]),
+    ],
 )
 def test_going_on_with_another_optimizer_or_scheduler(run, data, trained, tmp_path, options, parts):
     command = ("fairseq-train", data, *ADAPTIVE, *SIZES, *OPTIMIZATION, "--max-update", 51, "--restore-file", trained.checkpoint)

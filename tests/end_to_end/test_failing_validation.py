@@ -71,9 +71,11 @@ def test_more_validation_sets_than_named(train, data, tmp_path):
         (tmp_path / path.name).symlink_to(path)
         if path.name.startswith("valid."):
             (tmp_path / path.name.replace("valid.", "valid1.")).symlink_to(path)
-    with pytest.raises(ValueError, match="valid1.*--combine-valid-subsets.*--ignore-unused-valid-subsets") as raised:
+    with pytest.raises(ValueError, match="sets valid1, .*--combine-valid-subsets.*--ignore-unused-valid-subsets") as raised:
         train(task__data=tmp_path)
     assert raised.value.is_user_error
+    done = train(task__data=tmp_path, dataset__valid_subset="valid,valid1", optimization__max_update=1)
+    assert len(done.json_logs("valid")) == len(done.json_logs("valid1")) == 1
 
 
 def test_a_metric_that_validation_logs(train, tmp_path):

@@ -57,7 +57,8 @@ def test_generate(raw_data, request, tmp_path, monkeypatch, task, model):
     done = decode(generation__unkpen=-100.0, generation__print_alignment="hard")
     check(done, sources)
 
-    (tmp_path / "aligned").write_text("".join(f"{word} {word.upper()}\n" for word in {*" ".join(sources).split()}), encoding="utf-8")
+    words = {*" ".join(sources).split()}
+    (tmp_path / "aligned").write_text("".join(f"{word} {word.upper()}\n" for word in words), encoding="utf-8")
     replaced = decode(generation__unkpen=-100.0, generation__replace_unk=tmp_path / "aligned")
     for index, source in enumerate(sources):
         words = done.hypotheses()[index][0]

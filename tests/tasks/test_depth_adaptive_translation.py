@@ -154,7 +154,9 @@ class TestScoringAndAlignment:
                 assert hypothesis["exits"].tolist() == [3] * len(hypothesis["tokens"])
                 assert hypothesis["steps"] == " ".join(["3"] * len(hypothesis["tokens"]))
 
-    @pytest.mark.parametrize("option, value", [("score_reference", True), ("print_alignment", "hard"), ("replace_unk", ""), ("replace_unk", "file")])
+    @pytest.mark.parametrize(
+        "option, value", [("score_reference", True), ("print_alignment", "hard"), ("replace_unk", ""), ("replace_unk", "file")]
+    )
     @pytest.mark.parametrize("policy", [dict(exit_policy="uniform"), dict(exit_policy="fixed", exit_at=3)], ids=str)
     def test_with_other_policies_they_are_refused(self, option, value, policy):
         given = f"--{option.replace('_', '-')}.*{policy['exit_policy']}"
