@@ -1,4 +1,4 @@
-"""Saturation at its greatest threshold: rounding must not take a cosine above 1."""
+"""The greatest thresholds: rounding must not take a cosine above 1, nor a whole number overflow."""
 
 import pytest
 import torch
@@ -46,3 +46,13 @@ def test_equal_states(threshold, leaves):
     leave = SaturationExit(threshold).begin_step(rows[:, None], None)
     assert leave(1, rows, Block) is False
     assert int(leave(2, rows, Block).sum()) == leaves
+
+
+def test_patience_beyond_64_bits_is_refused(unchanging):
+    """The largest that a tensor of integers is compared with never leaves."""
+    options = dict(exit_policy="patience", beam=2, max_len_b=4)
+    with pytest.raises(ValueError, match=f"--exit-patience {2**63} was given"):
+        make_generator([unchanging], exit_patience=2**63, **options)
+    generator = make_generator([unchanging], exit_patience=2**63 - 1, **options)
+    found = generator.generate([unchanging], make_sample(SOURCES))
+    assert {n for sentence in found for hypothesis in sentence for n in hypothesis["exits"].tolist()} == {4}
