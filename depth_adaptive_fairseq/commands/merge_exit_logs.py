@@ -26,7 +26,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         prog="merge_exit_logs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="exit log of a shard")
-    parser.add_argument("--exit-log", metavar="FILE", help="write the records of all shards to this file, in the order of their ids")
+    parser.add_argument("--exit-log", metavar="FILE", help="write all records to this file, in the order of their ids")
     args = parser.parse_args(arguments)
     records = merged(args.logs)
     if args.exit_log is not None:
@@ -65,7 +65,9 @@ def merged(paths: Sequence[Path]) -> List[Dict]:
         values = {record[name]: origin[identity] for identity, record in found.items()}
         if len(values) > 1:
             told = ", ".join(f"{value} in {path}" for value, path in values.items())
-            raise DepthAdaptiveError(f"exit logs of different runs were given, whose {name} is {told}: give the shards of one run.")
+            raise DepthAdaptiveError(
+                f"exit logs of different runs were given, whose {name} is {told}: give the shards of one run."
+            )
     return [found[identity] for identity in sorted(found)]
 
 
@@ -83,15 +85,22 @@ def _read(path: Path) -> List[Dict]:
         records = [json.loads(line) for line in lines if line]
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DepthAdaptiveError(f"{path} cannot be read as an exit log ({reason}): give a file that --exit-log has written.") from None
-    for record in records:
-        if not isinstance(record, dict) or not all(type(record.get(name)) is kind for name, kind in NEEDED.items()) or not all(
-            type(exit_index) is int for exit_index in record["exits"]
-        ):
-            raise DepthAdaptiveError(
-                f"{path} has a line without {', '.join(NEEDED)}: give a file that --exit-log of this version has written."
-            )
+        raise DepthAdaptiveError(
+            f"{path} cannot be read as an exit log ({reason}): give a file that --exit-log has written."
+        ) from None
+    if not all(map(_is_whole, records)):
+        raise DepthAdaptiveError(
+            f"{path} has a line without {', '.join(NEEDED)}: give a file that --exit-log of this version has written."
+        )
     return records
+
+
+def _is_whole(record) -> bool:
+    return (
+        isinstance(record, dict)
+        and all(type(record.get(name)) is kind for name, kind in NEEDED.items())
+        and all(type(exit_index) is int for exit_index in record["exits"])
+    )
 
 
 if __name__ == "__main__":

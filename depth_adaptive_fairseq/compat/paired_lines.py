@@ -102,11 +102,11 @@ def _mend_pairs(module):
     original = module.LanguagePairDataset.__init__
 
     @functools.wraps(original)
-    def __init__(self, src, src_sizes, src_dict, tgt=None, *arguments, align_dataset=None, **options):
-        sides = {"the source side": src, "the target side": tgt, "the alignment": align_dataset}
+    def __init__(self, src, src_sizes, src_dict, tgt=None, *arguments, **options):
+        sides = {"the source side": src, "the target side": tgt, "the alignment": options.get("align_dataset")}
         counts = {name: len(side) for name, side in sides.items() if side is not None}
         _refuse_unequal(counts, "sentences", _BINARISE_AGAIN)
-        original(self, src, src_sizes, src_dict, tgt, *arguments, align_dataset=align_dataset, **options)
+        original(self, src, src_sizes, src_dict, tgt, *arguments, **options)
 
     module.LanguagePairDataset.__init__ = __init__
 

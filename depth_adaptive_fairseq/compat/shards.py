@@ -1,8 +1,8 @@
 """``fairseq-generate --num-shards 3 --shard-id 0`` translates the whole set.
 
 Concerns: fairseq 0.12.2. Every command takes the two options; fairseq-eval-lm alone heeds them. Here fairseq-generate
-translates every third sentence, in the order of their lengths, so that shards take about equally long. Where there is
-nothing to divide, the options are refused.
+translates every third sentence, in the order of their lengths, so that shards take about equally long. The other commands
+refuse the options.
 No longer needed when: three shards of fairseq-generate translate a third each.
 """
 
@@ -11,7 +11,13 @@ import functools
 
 from .user_errors import user_error
 
-MODULES = ("fairseq.data.fairseq_dataset", "fairseq_cli.generate", "fairseq_cli.interactive", "fairseq_cli.train", "fairseq_cli.validate")
+MODULES = (
+    "fairseq.data.fairseq_dataset",
+    "fairseq_cli.generate",
+    "fairseq_cli.interactive",
+    "fairseq_cli.train",
+    "fairseq_cli.validate",
+)
 
 # (shard id, number of shards) while fairseq-generate runs.
 _shard = contextvars.ContextVar("shard", default=None)
@@ -30,7 +36,7 @@ def _mend_generate(module):
     original = module.main
 
     @functools.wraps(original)
-    def main(cfg):
+    def main(cfg, *arguments, **options):
         shard_id, num_shards = shard = _asked_for(cfg)
         if not 0 <= shard_id < num_shards:
             raise user_error(
@@ -39,7 +45,7 @@ def _mend_generate(module):
             )
         token = _shard.set(shard)
         try:
-            return original(cfg)
+            return original(cfg, *arguments, **options)
         finally:
             _shard.reset(token)
 
@@ -51,10 +57,14 @@ def _mend_batches(dataset):
 
     @functools.wraps(original)
     def batch_by_size(self, indices, *arguments, **options):
-        shard_id, num_shards = _shard.get() or (0, 1)
-        if num_shards > max(1, len(indices)):
-            raise user_error(f"--num-shards {num_shards} was given for {len(indices)} sentences: give no more shards than sentences")
-        return original(self, indices[shard_id::num_shards], *arguments, **options)
+        if _shard.get() is not None:
+            shard_id, num_shards = _shard.get()
+            if num_shards > max(1, len(indices)):
+                raise user_error(
+                    f"--num-shards {num_shards} was given for {len(indices)} sentences: give no more shards than sentences"
+                )
+            indices = indices[shard_id::num_shards]
+        return original(self, indices, *arguments, **options)
 
     dataset.batch_by_size = batch_by_size
 
@@ -68,8 +78,8 @@ def _refuse(module):
         if (shard_id, num_shards) != (0, 1):
             command = f"fairseq-{module.__name__.rpartition('.')[2]}"
             raise user_error(
-                f"--num-shards {num_shards} --shard-id {shard_id} was given, which {command} does not have; only fairseq-generate "
-                "and fairseq-eval-lm divide their work so: leave the options out"
+                f"--num-shards {num_shards} --shard-id {shard_id} was given, which {command} does not have; only "
+                "fairseq-generate and fairseq-eval-lm divide their work so: leave the options out"
             )
         return original(cfg, *arguments, **options)
 

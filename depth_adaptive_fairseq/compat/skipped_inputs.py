@@ -74,8 +74,8 @@ def _mend_generate(hub, torch):
         skipped = sorted(set(range(len(results))).difference(inputs.kept))
         if skipped:
             logger.warning(
-                f"{len(skipped)} of {len(results)} inputs are longer than the model takes, {self.max_positions} tokens, and have no "
-                f"translation: number {', '.join(map(str, skipped))}, counted from 0"
+                f"{len(skipped)} of {len(results)} inputs are longer than the model takes, {self.max_positions} tokens, and "
+                f"have no translation: number {', '.join(map(str, skipped))}, counted from 0"
             )
         return results
 
@@ -94,7 +94,10 @@ def _mend_texts(hub):
     @functools.wraps(score)
     def scored(self, *arguments, **options):
         if options.get("skip_invalid_size_inputs"):
-            raise user_error("skip_invalid_size_inputs was given to score, which has nothing to return for such an input: leave them out")
+            raise user_error(
+                "skip_invalid_size_inputs was given to score, which has nothing to return for such an input: leave it out, and "
+                "score no input that is longer than the model takes"
+            )
         return score(self, *arguments, **options)
 
     hub.sample, hub.score = functools.wraps(hub.sample)(sample), scored

@@ -21,7 +21,7 @@ def lines_of_chunks(path, chunks):
 
 
 @given(text=st.lists(st.sampled_from(PIECES), max_size=40).map("".join), chunks=st.integers(1, 50))
-@deterministic(300)
+@deterministic(150)
 def test_chunks_hold_each_line_once(tmp_path_factory, text, chunks):
     path = tmp_path_factory.getbasetemp() / "text"
     path.write_bytes(text.encode())

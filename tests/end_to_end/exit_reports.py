@@ -11,6 +11,9 @@ import pytest
 from tests.end_to_end.commands import Finished
 
 
+FIELDS = ["id", "tokens", "exits", "scores", "average_exit", "policy", "num_exits", "flops", "full_depth_flops"]
+
+
 def read_log(path: Path) -> Dict[int, dict]:
     """The exit log's records by sentence; fails where a sentence is there twice."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -28,7 +31,7 @@ def check_records(done: Finished, records: Dict[int, dict], sentences: int) -> N
     """The exit log tells the best translations that were printed, and their scores; one exit for each token."""
     assert set(records) == set(done.hypotheses()) == set(range(sentences))
     for i, record in records.items():
-        assert list(record) == ["id", "tokens", "exits", "scores", "average_exit", "policy", "num_exits", "flops", "full_depth_flops"]
+        assert list(record) == FIELDS
         assert record["tokens"] == done.hypotheses()[i][0].split() + ["</s>"]
         assert len(record["exits"]) == len(record["tokens"]) == len(record["scores"])
         assert record["average_exit"] == pytest.approx(sum(record["exits"]) / len(record["exits"]))

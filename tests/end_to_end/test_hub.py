@@ -85,16 +85,43 @@ def test_wrong_keywords(hub, sentences, options, parts):
         assert part in str(raised.value)
 
 
-@pytest.mark.parametrize("options, part", [(dict(exit_polcy="full"), "exit_policy"), (dict(replace_unk=""), "hub interface")], ids=str)
-def test_wrong_keywords_when_loading(trained, data, options, part):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}.*{part}") as raised:
-        DepthAdaptiveTransformerModel.from_pretrained(str(trained.folder), "checkpoint_last.pt", str(data), **options)
-    assert raised.value.is_user_error
+SKIP = dict(skip_invalid_size_inputs=True)
+LONG = "die Frau malt heute zwei alte schwere Kisten ."
 
 
-def test_right_keywords_when_loading(trained, data):
-    """Options of the model, of a subword model that is not used, of generation, and of fairseq in general."""
-    DepthAdaptiveTransformerModel.from_pretrained(
-        str(trained.folder), "checkpoint_last.pt", str(data), dropout=0.0, sentencepiece_model="unused", beam=3, fp16=False,
-        generation={"max_len_b": 7}, tokenizer="space",
-    )  # fmt: skip
+@pytest.fixture(params=["ours", "fairseq's"])
+def narrow_hub(request, trained, stock, data):
+    """A hub interface that takes sentences of 7 words at most."""
+    ours = request.param == "ours"
+    model, checkpoint = (DepthAdaptiveTransformerModel, trained) if ours else (TransformerModel, stock)
+    hub = model.from_pretrained(str(checkpoint.folder), checkpoint_file="checkpoint_last.pt", data_name_or_path=str(data))
+    hub.max_positions = (8, 8)
+    return hub
+
+
+def test_inputs_that_are_too_long_are_skipped_in_place(narrow_hub, caplog):
+    short, long, other = "der Mann kauft drei Stühle .", LONG, "ein Koch sucht Äpfel ."
+    alone = {text: narrow_hub.translate(text) for text in (short, other)}
+    assert all(alone.values()) and alone[short] != alone[other]
+    caplog.clear()
+    assert narrow_hub.translate([long, short, long, other], **SKIP) == ["", alone[short], "", alone[other]]
+    (warning,) = (record.getMessage() for record in caplog.records if "inputs are longer" in record.getMessage())
+    assert warning.startswith("2 of 4 inputs") and "number 0, 2, counted from 0" in warning
+    assert narrow_hub.translate(long, **SKIP) == ""
+    assert narrow_hub.translate([long, long], **SKIP) == ["", ""]
+    assert narrow_hub.translate([short, other], **SKIP) == [alone[short], alone[other]]
+
+
+def test_hypotheses_of_skipped_inputs(narrow_hub, caplog):
+    """What is printed goes with its input, and one input alone has the options of many."""
+    short, long = (narrow_hub.encode(text) for text in ("ein Koch sucht Äpfel .", LONG))
+    caplog.set_level("INFO")
+    found = narrow_hub.generate([long, short], verbose=True, **SKIP)
+    assert found[0] == [] and len(found[1]) == 5
+    assert [message for message in caplog.messages if message.startswith("S\t")] == [f"S\t{narrow_hub.string(short)}"]
+    assert narrow_hub.generate(long, **SKIP) == []
+    assert narrow_hub.generate(short, **SKIP)[0]["tokens"].tolist() == found[1][0]["tokens"].tolist()
+    with pytest.raises(Exception, match="long|size"):
+        narrow_hub.generate([long, short])
+    with pytest.raises(ValueError, match="skip_invalid_size_inputs was given to score"):
+        narrow_hub.score(["ein Koch"], **SKIP)

@@ -75,7 +75,8 @@ def test_an_alignment_dictionary_goes_by_line_feeds(tmp_path):
     assert set((folder / "alignment.de-en.txt").read_text().splitlines()) == {"a A", "b B", "c C"}
 
 
-ROWS = ["a 3", "<pad> 5 #fairseq:overwrite", "b 2", "</s> 1 #fairseq:overwrite", "<unk> 4 #fairseq:overwrite", "a 9 #fairseq:overwrite"]
+FLAG = "#fairseq:overwrite"
+ROWS = ["a 3", f"<pad> 5 {FLAG}", "b 2", f"</s> 1 {FLAG}", f"<unk> 4 {FLAG}", f"a 9 {FLAG}"]
 
 
 def test_a_dictionary_that_overwrites_is_the_same_in_the_data_folder(tmp_path):
@@ -138,7 +139,8 @@ def unequal(tmp_path):
 
 
 def test_a_folder_with_unequal_sides_is_refused_by_training(run, unequal):
-    done = run("fairseq-train", unequal, *PLUGIN, *ADAPTIVE, *SIZES, "--max-tokens", 100, "--max-update", 1, "--optimizer", "adam")
+    options = ("--max-tokens", 100, "--max-update", 1, "--optimizer", "adam")
+    done = run("fairseq-train", unequal, *PLUGIN, *ADAPTIVE, *SIZES, *options)
     assert_refused(done, "train.de-en.de has 3", "train.de-en.en has 2")
 
 

@@ -21,7 +21,9 @@ def of_generation(**options):
     return {f"generation__{name}": value for name, value in options.items()}
 
 
-@pytest.mark.parametrize("entries", [{}, dict(task__exit_policy="confidence"), dict(task__exit_policy="fixed", task__exit_at=1)], ids=str)
+@pytest.mark.parametrize(
+    "entries", [{}, dict(task__exit_policy="confidence"), dict(task__exit_policy="fixed", task__exit_at=1)], ids=str
+)
 def test_generate(decode, trained, entries):
     def said(**options):
         found = decode(trained.checkpoint, **entries, **of_generation(nbest=3, **LONG, **options))

@@ -47,7 +47,10 @@ SEARCHES = {
     "siblings": dict(beam=4, diversity_rate=0.3),
 }
 SIZES = (1, 2, 3)
-MAKERS = [pytest.param(make_generator, make_model, id="ours"), pytest.param(make_stock_generator, make_stock_model, id="fairseq's")]
+MAKERS = [
+    pytest.param(make_generator, make_model, id="ours"),
+    pytest.param(make_stock_generator, make_stock_model, id="fairseq's"),
+]
 
 
 def ngrams(tokens, size):
@@ -120,7 +123,7 @@ def test_a_sentence_ends_when_all_words_are_used(make, model, options):
 def test_against_the_slow_search(members, prefixes):
     comparison = Comparison()
 
-    @deterministic(15)
+    @deterministic(10)
     @given(
         cases(members=members, prefixes=prefixes, policies=["full", "uniform", "confidence"]),
         st.sampled_from(SIZES), st.integers(6, 12),

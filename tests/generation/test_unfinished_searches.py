@@ -16,7 +16,10 @@ from tests.models_for_tests import (
     random_sources,
 )
 
-MAKERS = [pytest.param(make_generator, make_model, id="ours"), pytest.param(make_stock_generator, make_stock_model, id="fairseq's")]
+MAKERS = [
+    pytest.param(make_generator, make_model, id="ours"),
+    pytest.param(make_stock_generator, make_stock_model, id="fairseq's"),
+]
 
 
 @pytest.mark.parametrize("make, model", MAKERS)
