@@ -104,13 +104,13 @@ def _reached_its_end(training: Training, checkpoint: Path) -> bool:
     """
     if "max-update" not in training.options or not checkpoint.exists():
         return False
-    import torch  # here, because a grid that is complete can say so without waiting for it
+    from fairseq.checkpoint_utils import load_checkpoint_to_cpu  # here: a grid that is complete need not wait for it
 
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    except Exception as error:  # torch and pickle raise whatever a damaged file leads them to
+        updates = load_checkpoint_to_cpu(str(checkpoint))["optimizer_history"][-1]["num_updates"]
+    except (ValueError, OSError, KeyError, IndexError) as error:
         raise GridError(f"{checkpoint} cannot be read ({error}): delete it to train '{training.name}' again") from error
-    return state["optimizer_history"][-1]["num_updates"] >= int(training.options["max-update"])
+    return updates >= int(training.options["max-update"])
 
 
 def _run(training: Training, data: Path, out: Path) -> None:

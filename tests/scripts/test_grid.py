@@ -1,7 +1,9 @@
 """The grid of trainings: reading it, never doing again what the CSVs hold, and never taking old numbers for new ones."""
 
+import ast
 import csv
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +231,13 @@ def test_seconds_are_those_of_all_runs():
     assert seconds_of_runs("") == 0
 
 
+def state_of(updates):
+    """What a checkpoint of so many updates holds."""
+    history = {"num_updates": updates, "criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}}
+    iterator = {"epoch": 1, "iterations_in_epoch": 0}
+    return {"model": {}, "optimizer_history": [history], "extra_state": {"train_iterator": iterator}, "cfg": None, "args": None}
+
+
 @pytest.fixture
 def fairseq_train(monkeypatch):
     """Stands in for the command: it logs, and leaves a checkpoint of *updates* updates; `calls` counts."""
@@ -241,7 +250,7 @@ def fairseq_train(monkeypatch):
             stdout.write(LOG.split("\n", 1)[1])
             stdout.flush()
             checkpoint = Path(command[command.index("--save-dir") + 1]) / CHECKPOINT
-            torch.save({"optimizer_history": [{"num_updates": self.updates}]}, checkpoint)
+            torch.save(state_of(self.updates), checkpoint)
             return subprocess.CompletedProcess(command, self.returncode)
 
     stub = Stub()
@@ -268,6 +277,49 @@ def test_a_training_that_has_all_updates_is_not_given_one_more(recipe, tmp_path,
     (tmp_path / "first" / CHECKPOINT).write_bytes(b"half of one")
     with pytest.raises(GridError, match="cannot be read .* delete it"):
         train(training, tmp_path, tmp_path)
+
+
+class Code:
+    """Runs when it is unpickled by a loader that lets it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_no_code_of_a_checkpoint_runs(recipe, tmp_path):
+    (recipe / "grid.yaml").write_text(GRID.replace("lr: 1,", "lr: 1, max-update: 200,"))
+    training = load_grid(recipe / "grid.yaml").trainings[0]
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "begun").write_text(training.fingerprint)
+    torch.save({**state_of(200), "extra": Code(str(tmp_path / "ran"))}, tmp_path / "first" / CHECKPOINT)
+    with pytest.raises(GridError, match="cannot be read .*so that no code of the file's can run.* delete it"):
+        train(training, tmp_path, tmp_path)
+    assert not (tmp_path / "ran").exists()
+    torch.load(tmp_path / "first" / CHECKPOINT, weights_only=False)
+    assert (tmp_path / "ran").exists()  # it would have
+
+
+def test_no_loader_of_our_own_runs_code():
+    """What reads a pickle, in the scripts and the package: PyTorch's loader, told to be the safe one, and no other."""
+    found = []
+    for path in [*SCRIPTS.rglob("*.py"), *(SCRIPTS.parent / "depth_adaptive_fairseq").rglob("*.py"), SCRIPTS.parent / "setup.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner, name = getattr(node.func.value, "id", ""), node.func.attr
+            if (owner, name) == ("torch", "load"):
+                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+                # None: options that are passed on, in compat/safe_checkpoints.py, which adds the one that counts.
+                if options.get("weights_only") != "True" and not (path.name == "safe_checkpoints.py" and None in options):
+                    found.append(f"{path}:{node.lineno}")
+            if (owner in ("pickle", "dill", "joblib", "shelve", "marshal") and name in ("load", "loads", "open", "Unpickler")) or (
+                (owner, name) in (("np", "load"), ("numpy", "load"), ("yaml", "load"), ("yaml", "unsafe_load"), ("yaml", "full_load"))
+            ):
+                found.append(f"{path}:{node.lineno}")
+    assert found == []
 
 
 def test_other_options_start_from_nothing(recipe, tmp_path, fairseq_train):
