@@ -32,7 +32,14 @@ def positive(text: str) -> int:
     return number
 
 
+def processes(text: str) -> int:
+    if positive(text) > 1000:
+        raise ValueError
+    return int(text)
+
+
 positive.__name__ = "number of at least 1"
+processes.__name__ = "number from 1 to 1000"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -46,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to make (default: data-bin/NAME)")
     parser.add_argument(
         "--workers",
-        type=positive,
+        type=processes,
         default=os.cpu_count(),
         metavar="N",
         help="processes to use (default: all cores, %(default)s)",

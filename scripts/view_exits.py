@@ -12,14 +12,18 @@ import json
 import sys
 from html import escape
 from pathlib import Path
+from typing import Dict, Iterator, List
 
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from shared.exit_log import read_exit_records
+from shared.text_lines import read_lines
+from shared.whole_files import is_special, new_file
 
+# content-visibility: a browser lays out only what is looked at, or thousands of sentences would take it long.
 STYLE = """
 body { font: 16px/1.4 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-.sentence { margin: 1.6rem 0; border-top: 1px solid #ddd; padding-top: .8rem; }
+.sentence { margin: 1.6rem 0; border-top: 1px solid #ddd; padding-top: .8rem; content-visibility: auto; contain-intrinsic-size: auto 9rem; }
 .text { color: #555; margin: .15rem 0; }
 .label { display: inline-block; width: 6rem; color: #999; font-size: .8rem; }
 .tokens { margin-top: .7rem; }
@@ -33,40 +37,72 @@ def read_log(path: Path) -> list:
     """The records of an exit log, in the order of their ids.
 
     Raises:
-        ValueError: the file is not an exit log.
+        ValueError: the file is not an exit log, or has no records.
     """
-    return sorted(read_exit_records(path, "id", "tokens", "exits", "scores"))
+    records = sorted(read_exit_records(path, "id", "tokens", "exits", "scores"), key=lambda record: record[0])
+    if not records:
+        raise ValueError(f"{path} has no sentences")
+    return records
 
 
-def token_html(token: str, exit_index: int, log_probability: float, depth: int) -> str:
+def read_texts(data: Path, subset: str, records: list) -> Dict[str, List[str]]:
+    """The subset's sentences and references, by what they are called on the page.
+
+    Raises:
+        ValueError: *data* is not a folder of ``prepare_data.py``, or *subset* is not what *records* are of.
+        OSError: a file cannot be read.
+    """
+    try:
+        languages = json.loads((data / "prepared.json").read_text(encoding="utf-8"))["template"]["languages"]
+        names = {label: f"{subset}.{languages[side]}" for label, side in (("source", "source"), ("reference", "target"))}
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        raise ValueError(f"--data {data} was given, which is not a folder that prepare_data.py made: give one") from None
+    texts = {label: read_lines(data / "raw" / name) for label, name in names.items()}
+    count = len(texts["source"])
+    if count != len(texts["reference"]):
+        raise ValueError(f"{data}/raw has {count} sentences and {len(texts['reference'])} references of {subset}: prepare it again")
+    last = records[-1][0]
+    if last >= count:
+        raise ValueError(f"the log has sentence {last}, but {subset} of {data} has {count}, from 0 on: give the --subset it is of")
+    return texts
+
+
+def colours(depth: int, exits: Iterator[int]) -> str:
+    """The style of the tokens of each of *exits*: light to dark, of *depth* colours."""
+    colormap = colormaps["viridis_r"]
+    lines = []
+    for exit_index in sorted(exits):
+        share = (exit_index - 1) / max(depth - 1, 1)
+        ink = "#fff" if share > 0.45 else "#222"
+        lines.append(f".e{exit_index} {{ background: {to_hex(colormap(0.12 + 0.76 * share))}; color: {ink}; }}\n")
+    return "".join(lines)
+
+
+def token_html(token: str, exit_index: int, log_probability: float) -> str:
     """One token in the colour of its exit; a word's first subword stands a little apart."""
-    colour = to_hex(colormaps["viridis_r"](0.12 + 0.76 * (exit_index - 1) / max(depth - 1, 1)))
-    ink = "#fff" if (exit_index - 1) / max(depth - 1, 1) > 0.45 else "#222"
     word = " word" if token.startswith("\u2581") else ""
     text = escape(token.lstrip("\u2581")) or "&middot;"
     return (
-        f'<span class="token{word}" style="background:{colour};color:{ink}" '
-        f'title="exit {exit_index}, log probability {log_probability:.3f}"><b>{exit_index}</b>{text}</span>'
+        f'<span class="token{word} e{exit_index}" title="exit {exit_index}, log probability {log_probability:.3f}">'
+        f"<b>{exit_index}</b>{text}</span>"
     )
 
 
-def page(records: list, texts: dict, title: str) -> str:
-    """The page of *records*; *texts* maps a label to the subset's lines."""
-    depth = max(max(exits) for _, _, exits, _ in records)
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>",
-        f"<h1>{escape(title)}</h1><p>The number above a token is the decoder block after which it was predicted; "
-        "darker is deeper.</p>",
-    ]
+def page(records: list, texts: dict, title: str) -> Iterator[str]:
+    """The lines of the page of *records*; *texts* maps a label to the subset's lines."""
+    found = {exit_index for _, _, exits, _ in records for exit_index in exits}
+    style = STYLE + colours(max(found), found)
+    yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{style}</style>"
+    yield f"<h1>{escape(title)}</h1><p>The number above a token is the decoder block after which it was predicted; "
+    yield "darker is deeper.</p>"
     for sentence_id, tokens, exits, scores in records:
-        parts.append('<div class="sentence">')
+        yield '<div class="sentence">'
         for label, lines in texts.items():
-            parts.append(f'<div class="text"><span class="label">{label}</span>{escape(lines[sentence_id])}</div>')
-        parts.append(f'<div class="text"><span class="label">average exit</span>{sum(exits) / len(exits):.2f}</div>')
-        parts.append('<div class="tokens">')
-        parts += [token_html(*each, depth) for each in zip(tokens, exits, scores)]
-        parts.append("</div></div>")
-    return "\n".join(parts)
+            yield f'<div class="text"><span class="label">{label}</span>{escape(lines[sentence_id])}</div>'
+        yield f'<div class="text"><span class="label">average exit</span>{sum(exits) / len(exits):.2f}</div>'
+        yield '<div class="tokens">'
+        yield from map(token_html, tokens, exits, scores)
+        yield "</div></div>"
 
 
 def main() -> None:
@@ -77,20 +113,18 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=25, help="how many to show (default: 25)")
     parser.add_argument("--out", type=Path, default=Path("exits.html"), help="page to write")
     args = parser.parse_args()
+    if args.sentences < 1:
+        parser.error(f"--sentences {args.sentences} was given; give 1 or more")
     try:
-        records = read_log(args.log)[: args.sentences]
-        texts = {}
-        if args.data is not None:
-            languages = json.loads((args.data / "prepared.json").read_text(encoding="utf-8"))["template"]["languages"]
-            for label, language in (("source", languages["source"]), ("reference", languages["target"])):
-                file = args.data / "raw" / f"{args.subset}.{language}"
-                texts[label] = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        records = read_log(args.log)
+        texts = {} if args.data is None else read_texts(args.data, args.subset, records)
+        # Half a character, of a strange log or in its name, becomes a reference, which browsers show as unknown.
+        with new_file(args.out, errors="xmlcharrefreplace", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in page(records[: args.sentences], texts, f"Exits of {args.log.name}"))
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    if not records:
-        sys.exit(f"error: {args.log} has no sentences")
-    args.out.write_text(page(records, texts, f"Exits of {args.log.name}"), encoding="utf-8")
-    print(f"wrote {args.out}")
+    if not is_special(args.out):
+        print(f"wrote {str(args.out).encode(errors='backslashreplace').decode()}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def binarize(
     command += ["--thresholdsrc", str(settings.threshold), "--thresholdtgt", str(settings.threshold)]
     if settings.joined_dictionary:
         command.append("--joined-dictionary")
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace")
     if result.returncode != 0:
         end = "\n".join(result.stdout.strip().splitlines()[-10:])
         raise PreparationError(

@@ -33,7 +33,7 @@ def learn(folder: Path, training_text: Path, languages: tuple[str, str], vocabul
             num_threads=1,
             minloglevel=2,
         )
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise PreparationError(
             f"sentencepiece cannot learn bpe.vocabulary_size: {vocabulary_size} from this training text: {error}"
         ) from None

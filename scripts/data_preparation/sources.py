@@ -13,11 +13,15 @@ from pathlib import Path
 
 from . import raw_text
 from .errors import PreparationError
-from .template import SPLIT_NAME, Languages, Template, check_keys
+from .template import SPLIT_NAME, Languages, Template, check_keys, shown, within
 
 # generated corpora: a script beside prepare_data.py that writes SPLIT.LANGUAGE files into `--out` and, with
-# `--fingerprint`, prints a line that changes whenever what it writes would change
-GENERATORS = {"phrases": "generate_phrases.py"}
+# `--fingerprint`, prints a line that changes whenever what it writes would change; with it, the options that a template
+# may give, and their least and greatest values
+SIZE = (1, 10**7)
+GENERATORS = {
+    "phrases": ("generate_phrases.py", {"seed": (-(2**63), 2**63 - 1), "train": SIZE, "valid": SIZE, "test": SIZE}),
+}
 SCRIPTS = Path(__file__).resolve().parents[1]
 
 
@@ -70,7 +74,7 @@ class FilesSource:
             raise PreparationError(f"{where}.sha256 must map file names to checksums.")
         for name, value in checksums.items():
             if not re.fullmatch(r"[0-9a-f]{64}", str(value)):
-                raise PreparationError(f"{where}.sha256: {name} has {value!r}; 64 hexadecimal digits are needed.")
+                raise PreparationError(f"{where}.sha256: {shown(name)} has {shown(value)}; 64 hexadecimal digits are needed.")
         if raw is None:
             origin = f" They come from {template.origin}." if template.origin else ""
             raise PreparationError(
@@ -141,19 +145,24 @@ class GeneratedSource:
         check_keys(where, source, ["kind", "generator", "arguments"], ["kind", "generator"])
         generator, arguments = source["generator"], source.get("arguments") or {}
         if generator not in list(GENERATORS):
-            raise PreparationError(f"{where}.generator is {generator!r}; available are {', '.join(GENERATORS)}.")
-        if not isinstance(arguments, dict) or not all(type(value) is int for value in arguments.values()):
-            raise PreparationError(f"{where}.arguments must map options of {GENERATORS[generator]} to whole numbers.")
+            raise PreparationError(f"{where}.generator is {shown(generator)}; available are {', '.join(GENERATORS)}.")
+        _, allowed = GENERATORS[generator]
+        check_keys(f"{where}.arguments", arguments, list(allowed), [])
+        for name, value in arguments.items():
+            if type(value) is not int:
+                raise PreparationError(f"{where}.arguments.{name} is {shown(value)}; a whole number is needed.")
+            within(f"{where}.arguments", name, value, *allowed[name])
         if raw is not None:
             raise PreparationError(f"{template.name} generates its text; leave --raw {raw} out.")
         return cls(generator, arguments, template.languages)
 
     def _call(self, *options: str) -> str:
-        command = [sys.executable, str(SCRIPTS / GENERATORS[self.generator]), *options]
+        script, _ = GENERATORS[self.generator]
+        command = [sys.executable, str(SCRIPTS / script), *options]
         command += [f"--{key}={value}" for key, value in self.arguments.items()]
-        result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+        result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
         if result.returncode != 0:
-            raise PreparationError(f"{GENERATORS[self.generator]} failed: {result.stderr.strip()}")
+            raise PreparationError(f"{script} failed: {result.stderr.strip()}")
         return result.stdout.strip()
 
     def settings(self) -> dict:
@@ -176,7 +185,7 @@ def make_source(template: Template, raw: Path | None):
     """The template's source, ready to be asked for `settings()` and `raw_files()`."""
     kind = template.source.get("kind")
     if kind not in list(KINDS):
-        raise PreparationError(f"{template.name}: source.kind is {kind!r}; available are {', '.join(KINDS)}.")
+        raise PreparationError(f"{template.name}: source.kind is {shown(kind)}; available are {', '.join(KINDS)}.")
     return KINDS[kind].from_template(template, raw)
 
 

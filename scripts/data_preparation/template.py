@@ -1,6 +1,7 @@
 """The template of a data set: which keys there are, what they may hold, and where templates are found."""
 
 import re
+import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from .errors import PreparationError
 TEMPLATES = Path(__file__).resolve().parents[2] / "data-bin-templates"
 TEMPLATE_FILE = "template.yaml"
 # fairseq numbers further validation and test sets this way
-SPLIT_NAME = re.compile(r"train|(valid|test)([1-9][0-9]*)?")
+SPLIT_NAME = re.compile(r"train|(valid|test)([1-9][0-9]{0,3})?")
+MOST = 10**9  # lines and tokens: more than any corpus has, and a number that every tool takes
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,10 @@ class Cut:
     max_ratio: float | None = None  # longer side / shorter side
 
     def check(self, where: str) -> None:
-        at_least(where, "lines", self.lines, 1)
-        at_least(where, "min_tokens", self.min_tokens, 1)
-        at_least(where, "max_tokens", self.max_tokens, self.min_tokens)
-        at_least(where, "max_ratio", self.max_ratio, 1)
+        within(where, "lines", self.lines, 1, MOST)
+        within(where, "min_tokens", self.min_tokens, 1, MOST)
+        within(where, "max_tokens", self.max_tokens, self.min_tokens, MOST)
+        within(where, "max_ratio", self.max_ratio, 1, MOST)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Bpe:
     vocabulary_size: int
 
     def check(self, where: str) -> None:
-        at_least(where, "vocabulary_size", self.vocabulary_size, 10)
+        within(where, "vocabulary_size", self.vocabulary_size, 10, 10**7)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Binarization:
     threshold: int = 0  # pieces seen fewer times in the training data become unknown
 
     def check(self, where: str) -> None:
-        at_least(where, "threshold", self.threshold, 0)
+        within(where, "threshold", self.threshold, 0, MOST)
 
 
 @dataclass(frozen=True)
@@ -108,20 +110,26 @@ class Template:
         return asdict(self)
 
 
-def at_least(where: str, key: str, value: float | None, least: float) -> None:
-    if value is not None and value < least:
-        raise PreparationError(f"{where}.{key} is {value}; it must be at least {least}.")
+def within(where: str, key: str, value: float | None, least: float, most: float) -> None:
+    """Raises PreparationError unless `value` is one of the numbers from `least` to `most`, or None."""
+    if value is not None and not least <= value <= most:  # not a number is within nothing
+        raise PreparationError(f"{where}.{key} is {shown(value)}; it must be at least {least} and at most {most}.")
+
+
+def shown(value: Any) -> str:
+    """`value` in a message, where a long one would hide the rest."""
+    return reprlib.repr(value)
 
 
 def one_of(where: str, key: str, value: Any, allowed: tuple) -> None:
     if value not in allowed:
-        raise PreparationError(f"{where}.{key} is {value!r}; allowed are {', '.join(map(str, allowed))}.")
+        raise PreparationError(f"{where}.{key} is {shown(value)}; allowed are {', '.join(map(str, allowed))}.")
 
 
 def check_keys(where: str, mapping: Any, allowed: list[str], required: list[str]) -> None:
     """Raises PreparationError unless `mapping` is a mapping with all required keys and no others than the allowed ones."""
     if not isinstance(mapping, dict):
-        raise PreparationError(f"{where} must be a mapping with the keys {', '.join(allowed)}, not {mapping!r}.")
+        raise PreparationError(f"{where} must be a mapping with the keys {', '.join(allowed)}, not {shown(mapping)}.")
     unknown = [str(key) for key in mapping if key not in allowed]
     if unknown:
         raise PreparationError(
@@ -149,7 +157,7 @@ def _value(where: str, key: str, kind: Any, value: Any) -> Any:
     }[kind]
     # bool is an int in Python, not in a template
     if not isinstance(value, expected) or (isinstance(value, bool) and kind is not bool):
-        raise PreparationError(f"{where}.{key} is {value!r}; {name} is needed{', or null' if optional else ''}.")
+        raise PreparationError(f"{where}.{key} is {shown(value)}; {name} is needed{', or null' if optional else ''}.")
     return value
 
 
@@ -179,9 +187,32 @@ def find_template(given: str) -> Path:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a template has no use for them, and a few lines of them stand for more than fits into memory."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name); write out what it stands for")
+        return super().compose_node(parent, index)
+
+
 def load_template(path: Path) -> Template:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        check_writable(content)
+    except RecursionError:
+        raise PreparationError(f"{path} is not a valid YAML file: it is nested too deeply.") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise PreparationError(f"{path} is not a valid YAML file: {error}") from None
     return from_mapping(Template, content, path.name)
+
+
+def check_writable(content: Any) -> None:
+    """Raises ValueError for half a character, as YAML's "\\ud800", or a number of thousands of digits anywhere in `content`."""
+    if isinstance(content, dict):
+        content = [each for entry in content.items() for each in entry]
+    if isinstance(content, list):
+        for entry in content:
+            check_writable(entry)
+    else:
+        str(content).encode("utf-8")

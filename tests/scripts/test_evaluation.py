@@ -1,7 +1,7 @@
-"""The file of results, the comparison with fixed exits, the plot and the page of exits."""
+"""The file of results, the comparison with fixed exits, the scores and the plot."""
 
 import json
-import re
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,31 +112,30 @@ def test_plot_is_written(tmp_path, ending):
     assert (tmp_path / f"plot.{ending}").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("name", ["nowhere/plot.png", "plot.xyz", "folder"])
+def test_plot_that_cannot_be_written(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    for each in FIXED:
+        add_result(tmp_path / "results.csv", each)
+    done = run("plot_tradeoff.py", tmp_path / "results.csv", "--out", tmp_path / name)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["folder", "results.csv"]
+
+
+def test_a_file_of_results_that_cannot_be_read_again_is_refused(tmp_path):
+    """A pipe would be waited for, a device renamed over."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link", "."):
+        with pytest.raises(ValueError, match="exists and is not a regular file: give another path"):
+            read_results(tmp_path / name)
+
+
 def test_plot_of_a_subset_without_rows_is_refused(tmp_path):
     add_result(tmp_path / "results.csv", FIXED[0])
     done = run("plot_tradeoff.py", tmp_path / "results.csv", "--subset", "valid", "--out", tmp_path / "plot.png")
     assert done.returncode == 1 and "valid" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "plot.png").exists()
-
-
-def test_page_shows_every_token_with_its_exit(tmp_path):
-    log = tmp_path / "exits.jsonl"
-    records = [
-        {"id": 1, "tokens": ["▁<b>", "x", "</s>"], "exits": [3, 1, 2], "scores": [-0.1, -0.2, -0.3], "average_exit": 2.0},
-        {"id": 0, "tokens": ["▁first", "</s>"], "exits": [1, 1], "scores": [-0.1, -0.2], "average_exit": 1.0},
-    ]
-    log.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
-    done = run("view_exits.py", log, "--out", tmp_path / "exits.html")
-    assert done.returncode == 0, done.stderr
-    page = (tmp_path / "exits.html").read_text(encoding="utf-8")
-    assert len(re.findall('class="token[ "]', page)) == 5 and "<b>3</b>&lt;b&gt;" in page
-    assert page.index("first") < page.index("&lt;b&gt;")
-
-
-def test_page_of_something_else_is_refused(tmp_path):
-    (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
-    done = run("view_exits.py", tmp_path / "other.jsonl", "--out", tmp_path / "exits.html")
-    assert done.returncode == 1 and "line 1" in done.stderr and "Traceback" not in done.stderr
 
 
 # What Unicode, or Python, takes for the end of a line, and is none in a file with a sentence a line.

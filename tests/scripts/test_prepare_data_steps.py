@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from data_preparation import binarization, pipeline, raw_text, sources  # noqa: E402
 from data_preparation.errors import PreparationError  # noqa: E402
+from data_preparation.output import read_manifest  # noqa: E402
 from data_preparation.steps import Step, WorkFolder  # noqa: E402
 from data_preparation.template import Template, from_mapping  # noqa: E402
 
@@ -221,10 +223,58 @@ def test_generated_corpus(tmp_path, quick_binarize):
     assert (out / "raw" / "valid.de").read_text(encoding="utf-8") != first
 
 
-def test_generator_that_fails_is_quoted(tmp_path, quick_binarize):
-    source = {"kind": "generated", "generator": "phrases", "arguments": {"train": 0}}
+def generated_by(arguments):
+    return template(source={"kind": "generated", "generator": "phrases", "arguments": arguments}, bpe=LARGER)
+
+
+def test_generator_that_fails_is_quoted(tmp_path, quick_binarize, monkeypatch):
+    monkeypatch.setitem(sources.GENERATORS, "phrases", ("generate_phrases.py", {"train": (0, 0)}))
     with pytest.raises(PreparationError, match="(?s)generate_phrases.py failed: .*at least 1"):
-        prepare(template(source=source), None, tmp_path / "out")
+        prepare(generated_by({"train": 0}), None, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"out=/tmp/elsewhere --seed": 1}, "has the unknown key out=/tmp/elsewhere --seed; valid keys are seed, train, valid, test"),
+        ({"out": 1}, "has the unknown key out;"),
+        ({"show": 1}, "has the unknown key show;"),
+        ({"seed=3 ": 1}, "has the unknown key seed=3 ;"),
+        ({3: 1}, "has the unknown key 3;"),
+        (["seed"], "must be a mapping with the keys seed, train, valid, test"),
+        ({"seed": "1"}, "arguments.seed is '1'; a whole number is needed"),
+        ({"seed": True}, "arguments.seed is True; a whole number is needed"),
+        ({"train": 0}, "arguments.train is 0; it must be at least 1 and at most"),
+        ({"train": 10**20}, "arguments.train is 1000.*; it must be at least 1 and at most 10000000"),
+        ({"seed": 2**64}, "arguments.seed is 18446744073709551616; it must be at least"),
+    ],
+    ids=str,
+)
+def test_only_the_generators_own_arguments_are_taken(tmp_path, monkeypatch, arguments, message):
+    """A key is an option of a command, so `out=...` would write elsewhere."""
+    monkeypatch.setattr(sources.subprocess, "run", lambda *given, **options: pytest.fail("a command was run"))
+    with pytest.raises(PreparationError, match=message):
+        prepare(generated_by(arguments), None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path, raw, quick_binarize):
+    for name in ("real", "work"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "work" / "out"
+    link.symlink_to("../real/out")
+    for seed in (1, 2):  # made, and replaced
+        prepare(template(bpe={"vocabulary_size": 40 + seed}), raw, link)
+        assert link.is_symlink() and os.listdir(tmp_path / "work") == ["out"]
+        assert read_manifest(link)["template"]["bpe"]["vocabulary_size"] == 40 + seed
+
+
+def test_what_is_no_folder_is_refused_at_once(tmp_path, raw):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "out").symlink_to("pipe")
+    with pytest.raises(PreparationError, match="pipe exists and is not a folder; name a folder with --out"):
+        prepare(template(), raw, tmp_path / "out")
+    assert sorted(os.listdir(tmp_path)) == ["out", "pipe", "raw"]
 
 
 def test_further_test_sets_keep_their_numbers(tmp_path, raw, quick_binarize):

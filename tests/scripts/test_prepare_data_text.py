@@ -155,6 +155,13 @@ def test_templates_of_the_project_load(name):
         ({"languages": {"source": "de", "target": "de"}}, "two languages are needed"),
         ({"name": "../elsewhere"}, "name is '../elsewhere'"),
         ({"source": "files"}, "source is 'files'; a mapping is needed"),
+        ({"bpe": {"vocabulary_size": 2**31}}, "bpe.vocabulary_size is 2147483648; it must be at least 10 and at most 10000000"),
+        ({"bpe": {"vocabulary_size": -(10**40)}}, "; it must be at least 10"),
+        ({"cut": {"lines": 10**30}}, "; it must be at least 1 and at most 1000000000"),
+        ({"cut": {"max_ratio": float("nan")}}, "cut.max_ratio is nan; it must be at least 1"),
+        ({"cut": {"max_ratio": float("inf")}}, "cut.max_ratio is inf; it must be at least 1 and at most"),
+        ({"binarize": {"threshold": 10**12}}, "binarize.threshold is 1000000000000; it must be"),
+        ({"cut": {"lines": [["x" * 1000] * 1000]}}, "a whole number is needed, or null"),
     ],
 )
 def test_template_errors_are_sentences(tmp_path, changes, message):
@@ -167,14 +174,38 @@ def test_template_errors_are_sentences(tmp_path, changes, message):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 20_000, "is nested too deeply"),
+        ("a: " * 2 + "{x: " * 20_000, "is not a valid YAML file"),
+        ("bpe: {vocabulary_size: " + "9" * 5000 + "}", "is not a valid YAML file"),
+        ("bpe: {vocabulary_size: 0x" + "f" * 5000 + "}", "is not a valid YAML file"),
+        ("a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]", "it has an alias (*name)"),
+        ("name: &a [*a]", "it has an alias (*name)"),
+        ('name: "\\ud800"', "is not a valid YAML file"),
+        ("name: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("", "must be a mapping with the keys name, languages"),
+    ],
+    ids=range(9),
+)
+def test_what_yaml_can_hold_and_templates_cannot(tmp_path, text, message):
+    path = tmp_path / "template.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PreparationError) as caught:
+        load_template(path)
+    assert message in str(caught.value) and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         ({"kind": "download"}, "source.kind is 'download'; available are files, generated"),
         ({"kind": "generated", "generator": "novels"}, "source.generator is 'novels'; available are phrases"),
-        ({"kind": "generated", "generator": "phrases", "arguments": {"seed": "x"}}, "whole numbers"),
+        ({"kind": "generated", "generator": "phrases", "arguments": {"seed": "x"}}, "a whole number is needed"),
         ({"kind": "files", "splits": {"train": "a", "valid": "b"}}, "lacks the split test"),
         ({"kind": "files", "splits": {"train": "a", "valid": "b", "test": "c", "dev": "d"}}, "splits names dev"),
         ({"kind": "files", "splits": {"train": "a", "valid": "b", "test": "c", "test2": "d"}}, "without gaps"),
+        ({"kind": "files", "splits": {"train": "a", "valid": "b", "test" + "9" * 5000: "c"}}, "splits are train, valid, test"),
         (
             {"kind": "files", "splits": {"train": "a", "valid": "b", "test": "c"}, "sha256": {"a.de": "12"}},
             "64 hexadecimal",
@@ -190,3 +221,13 @@ def test_source_errors_are_sentences(tmp_path, source, message):
     with pytest.raises(PreparationError) as caught:
         make_source(load_template(path), None)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "1001", "9" * 5000, "two"])
+def test_a_number_of_processes_that_nobody_has(workers, monkeypatch, capsys):
+    import prepare_data
+
+    monkeypatch.setattr(sys, "argv", ["prepare_data.py", "phrases.de-en", "--workers", workers])
+    with pytest.raises(SystemExit) as ended:
+        prepare_data.parse_arguments()
+    assert ended.value.code == 2 and "invalid number from 1 to 1000 value" in capsys.readouterr().err
