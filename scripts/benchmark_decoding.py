@@ -218,6 +218,8 @@ def main() -> None:
         require(arguments.engines)
         if not arguments.path.is_file():
             raise ValueError(f"--path {arguments.path} is not a file: give a checkpoint")
+        if arguments.out is not None and arguments.out.is_dir():
+            raise ValueError(f"--out {arguments.out} was given, which is a folder: name a file")
         with tempfile.TemporaryDirectory() as folder:
             summary = measure(arguments, Path(folder))
         save(arguments, summary)

@@ -139,6 +139,8 @@ def main() -> None:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)} was given; give 1 or more")
     if arguments.max_tokens < LENGTH:
         parser.error(f"--max-tokens {arguments.max_tokens} was given; give {LENGTH} or more, the length of a sentence")
+    if arguments.out is not None and arguments.out.is_dir():
+        parser.error(f"--out {arguments.out} was given, which is a folder: name a file")
     total = len(arguments.settings) * len(KINDS) * arguments.repetitions
     with tqdm(total=total, unit="run", disable=None) as progress:
         results = [compare(setting, arguments, progress) for setting in arguments.settings]

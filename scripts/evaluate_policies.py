@@ -20,6 +20,7 @@ from evaluation.decoding_digest import decoding_digest
 from evaluation.loading import generation_parser, load, parse
 from evaluation.measuring import measure
 from evaluation.results import add_result, as_table, has_result, read_results
+from shared.whole_files import refuse_special
 
 USAGE = "evaluate_policies.py DATA_BIN --path CHECKPOINT [--policies POLICY ...] [--results CSV] [options]"
 REASONS = {
@@ -36,7 +37,9 @@ def parse_arguments(arguments):
     group.add_argument("--results", type=Path, default=Path("results.csv"), help="CSV to add the rows to")
     group.add_argument("--model-name", default=None, help="the model's name in the results (its folder's by default)")
     group.add_argument("--exit-logs", type=Path, default=None, help="write each policy's exit log to this folder")
-    return parse(parser, arguments, reasons=REASONS)
+    args = parse(parser, arguments, reasons=REASONS)
+    refuse_special(args.results, "--results")
+    return args
 
 
 def main(arguments=None) -> None:

@@ -4,8 +4,8 @@
     python scripts/profile_decoding.py data-bin/multi30k.de-en --path checkpoints/checkpoint_best.pt \\
         --policies full geometric:0.5 --batch-size 1 --sentences 100
 
-Processor time of one thread, milliseconds for each decoding step, each part without the parts that it calls. All options of
-fairseq-generate hold; policies are written as in evaluate_policies.py.
+Processor time of one thread, milliseconds for each decoding step, each part without the parts that it calls. The options
+of fairseq-generate hold, or are refused with the reason; policies are written as in evaluate_policies.py.
 
 The native kernels can take a whole step at once, which hides its parts: they run block by block here, unless --whole-steps is
 given. Copied states are projected inside a native block, and a native classifier inside "best tokens".

@@ -23,7 +23,7 @@ from evaluation.generation_options import BATCHING, HONOURED
 from evaluation.loading import DEFAULTS, Loaded, generation_parser, load, parse
 from evaluation.measuring import measure
 from evaluation.segments import as_json, as_markdown, best_of_segments
-from shared.whole_files import new_file
+from shared.whole_files import new_file, refuse_special
 from tqdm import tqdm
 
 from depth_adaptive_fairseq.tasks.depth_adaptive_translation import common_depth
@@ -62,6 +62,7 @@ def refuse_senseless(args: argparse.Namespace) -> None:
         raise ValueError(f"--task {args.task} was given; only depth_adaptive_translation has thresholds: leave the option out")
     if args.exit_policy not in POLICIES:
         raise ValueError(f"--exit-policy {args.exit_policy} has no thresholds to tune: give {' or '.join(POLICIES)}")
+    refuse_special(args.results, "--results")
     for name in ("draws", "segments"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)} was given; it must be 1 or more")
@@ -70,6 +71,8 @@ def refuse_senseless(args: argparse.Namespace) -> None:
             raise ValueError(f"--out {path} was given; its name must end in {' or '.join(TABLES)}")
         if not path.parent.is_dir():
             raise ValueError(f"--out {path} was given, and {path.parent} is not a folder")
+        if path.is_dir():
+            raise ValueError(f"--out {path} was given, which is a folder: name a file")
 
 
 def measure_draws(loaded: Loaded, log: DrawLog, num_exits: int, draws: int) -> None:

@@ -62,6 +62,7 @@ MENDS = (
     "unknown_options",
     "missing_translations",
     "numpy_percentile",
+    "line_ends",
 )
 
 

@@ -66,6 +66,17 @@ SHARING = {
         """,
         "has no attribute 'compat'",
     ),
+    "line_ends": (
+        """
+        import os, tempfile
+        from fairseq_cli.interactive import buffered_read
+        path = os.path.join(tempfile.mkdtemp(), "text")
+        with open(path, "wb") as file:
+            file.write(b"one \\r sentence\\nanother\\n")
+        assert list(buffered_read(path, 9)) == [["one \\r sentence", "another"]], "off by one"
+        """,
+        "off by one",
+    ),
     "numpy_percentile": (
         """
         from fairseq.data.data_utils import get_buckets

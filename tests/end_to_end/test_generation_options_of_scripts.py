@@ -107,11 +107,12 @@ def test_other_options_are_measured_anew(evaluate):
 
 # Groups of options, each of which changes what is decoded, and the options that decide nothing, or what is decoded at all.
 GROUPS = [
-    ["--prefix-size", "2", "--lenpen", "0.3", "--max-len-a", "0.5", "--max-len-b", "6", "--min-len", "3", "--nbest", "2", "--quiet",
-     "--num-batch-buckets", "2", "--required-seq-len-multiple", "4"],
+    ["--prefix-size", "2", "--lenpen", "0.3", "--max-len-a", "0.5", "--max-len-b", "6", "--min-len", "3", "--nbest", "2",
+     "--quiet", "--num-batch-buckets", "2", "--required-seq-len-multiple", "4"],
     ["--model-overrides", "{'activation_fn': 'tanh'}", "--temperature", "1.4", "--unkpen", "-2", "--unnormalized",
      "--exit-policy", "fixed", "--exit-at", "2", "--quantize", "int8"],
-    ["--sampling", "--sampling-topk", "5", "--nbest", "2", "--seed", "3", "--max-tokens", "60", "--required-batch-size-multiple", "1"],
+    ["--sampling", "--sampling-topk", "5", "--nbest", "2", "--seed", "3", "--max-tokens", "60",
+     "--required-batch-size-multiple", "1"],
     ["--sampling", "--sampling-topp", "0.7", "--nbest", "2", "--batch-size", "3", "--data-buffer-size", "2"],
     ["--diverse-beam-groups", "2", "--diverse-beam-strength", "3", "--truncate-source", "--max-source-positions", "6"],
     ["--diversity-rate", "2", "--min-len", "8", "--no-repeat-ngram-size", "2", *SKIPPING, "--max-target-positions", "60"],

@@ -129,6 +129,22 @@ def test_an_engine_that_does_not_exist(engine, sentence, refused, data, trained,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_is_refused_before_anything_is_measured(refused, data, trained, tmp_path):
+    sentence = f"--out {tmp_path} was given, which is a folder: name a file"
+    assert sentence in refused("benchmark_decoding.py", data, "--path", trained.checkpoint, "--out", tmp_path)
+    assert sentence in refused("benchmark_training.py", "--out", tmp_path)
+
+
+def test_engines_that_skip_different_sentences_are_not_compared():
+    from benchmark_decoding import refuse_unequal
+
+    rows = {(1, size, engine): {"passes": [{"sentences": 30}]} for size in (1, 4) for engine in ("stock", "full")}
+    refuse_unequal(rows)
+    rows[1, 4, "full"] = {"passes": [{"sentences": 29}]}
+    with pytest.raises(ValueError, match="full decoded 29 sentences and stock 30"):
+        refuse_unequal(rows)
+
+
 def test_ctranslate2_has_to_be_installed(refused, data, trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     options = ("--path", trained.checkpoint, "--engines", "full", "ct2", "--out", tmp_path / "b.json")

@@ -11,8 +11,11 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import tune_thresholds  # noqa: E402
+from evaluation.decoding_digest import decoding_digest  # noqa: E402
 from evaluation.draws import COLUMNS, DrawLog, as_option, draw_thresholds  # noqa: E402
 from evaluation.segments import as_json, as_markdown, best_of_segments  # noqa: E402
+
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf  # noqa: E402
 
 from depth_adaptive_fairseq.generation.exit_options import parse_thresholds  # noqa: E402
 
@@ -193,6 +196,8 @@ def test_every_row_of_the_tables_is_a_ready_option():
         (["--exit-policy", "confidence", "--segments", "-2"], "--segments -2"),
         (["--exit-policy", "confidence", "--out", "tuned.csv"], "--out tuned.csv .* .md or .json"),
         (["--exit-policy", "confidence", "--out", "nowhere/tuned.md"], "nowhere is not a folder"),
+        (["--exit-policy", "confidence", "--results", "."], "--results . was given, which exists and is not a regular file"),
+        (["--exit-policy", "confidence", "--print-alignment"], "--print-alignment hard was given, but translations are scored"),
     ],
     ids=str,
 )
@@ -207,6 +212,18 @@ def test_fairseqs_options_hold_and_the_validation_set_is_the_default():
     assert (args.gen_subset, args.beam, args.draws, args.max_tokens) == ("valid", 5, 10000, 4096)
     args = tune_thresholds.parse_arguments([*given, "--gen-subset", "test", "--beam", "2", "--lenpen", "0.6"])
     assert (args.gen_subset, args.beam, args.lenpen) == ("test", 2, 0.6)
+
+
+def test_what_changes_translations_changes_their_digest():
+    def digest(*options):
+        args = tune_thresholds.parse_arguments(["folder", "--path", "a.pt", "--exit-policy", "geometric", *options])
+        return decoding_digest(convert_namespace_to_omegaconf(args))
+
+    # Files of results of earlier versions stay valid: what they had no digest of is not in it unless it is given.
+    assert digest() == digest("--no-progress-bar", "--batch-size", "3") == digest("--exit-policy", "confidence")
+    changes = (["--prefix-size", "1"], ["--lenpen", "0.5"], ["--quantize", "int8"], ["--model-overrides", "{'a': 1}"])
+    changes += (["--skip-invalid-size-inputs-valid-test"], ["--sampling"], ["--sampling", "--seed", "2"], ["--remove-bpe"])
+    assert len({digest(), *(digest(*change) for change in changes)}) == 1 + len(changes)
 
 
 def test_help():
