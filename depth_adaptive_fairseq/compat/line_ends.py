@@ -61,12 +61,10 @@ def _mend_hub(module):
     original = module.GeneratorHubInterface.score
 
     @functools.wraps(original)
-    def score(self, sentences, *arguments, **options):
-        if isinstance(sentences, str):
-            sentences = _Text(sentences)
-        else:
-            sentences = [_Text(sentence) for sentence in sentences]
-        return original(self, sentences, *arguments, **options)
+    def score(self, sentences, replace_newline_with_eos=False, **options):
+        if replace_newline_with_eos:
+            sentences = _Text(sentences) if isinstance(sentences, str) else [_Text(sentence) for sentence in sentences]
+        return original(self, sentences, replace_newline_with_eos, **options)
 
     module.GeneratorHubInterface.score = score
 

@@ -122,7 +122,8 @@ ELSEWHERE = {
     # every run
     "data", "path", "gen_subset", "beam", "post_process", "task", "user_dir", "num_workers", "help",
     # the same translations
-    "cpu", "decoding_kernels", "no_progress_bar", "source_lang", "target_lang", "train_subset", "dataset_impl", "left_pad_source", "left_pad_target",
+    "cpu", "decoding_kernels", "no_progress_bar", "source_lang", "target_lang", "train_subset", "dataset_impl",
+    "left_pad_source", "left_pad_target",
     # of types that the tests of precision and of exit policies are about
     "fp16", "bf16", "memory_efficient_fp16", "memory_efficient_bf16", "exit_thresholds", "exit_entropy", "exit_margin",
     "exit_saturation", "exit_patience", "exit_seed", "retain_dropout", "retain_dropout_modules", "no_seed_provided",

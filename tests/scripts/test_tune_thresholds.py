@@ -1,11 +1,14 @@
 """Drawn thresholds, the CSV that a tuning goes on from, the choice in each segment. A whole run is in ``end_to_end``."""
 
+import copy
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -215,15 +218,27 @@ def test_fairseqs_options_hold_and_the_validation_set_is_the_default():
 
 
 def test_what_changes_translations_changes_their_digest():
-    def digest(*options):
-        args = tune_thresholds.parse_arguments(["folder", "--path", "a.pt", "--exit-policy", "geometric", *options])
-        return decoding_digest(convert_namespace_to_omegaconf(args))
+    args = tune_thresholds.parse_arguments(["folder", "--path", "a.pt", "--exit-policy", "geometric"])
+    usual = convert_namespace_to_omegaconf(args)
+
+    def digest(**entries):
+        configuration = copy.deepcopy(usual)
+        for name, value in entries.items():
+            group, _, option = name.partition("__")
+            assert option in configuration[group]
+            OmegaConf.update(configuration, f"{group}.{option}", value)
+        return decoding_digest(configuration)
 
     # Files of results of earlier versions stay valid: what they had no digest of is not in it unless it is given.
-    assert digest() == digest("--no-progress-bar", "--batch-size", "3") == digest("--exit-policy", "confidence")
-    changes = (["--prefix-size", "1"], ["--lenpen", "0.5"], ["--quantize", "int8"], ["--model-overrides", "{'a': 1}"])
-    changes += (["--skip-invalid-size-inputs-valid-test"], ["--sampling"], ["--sampling", "--seed", "2"], ["--remove-bpe"])
-    assert len({digest(), *(digest(*change) for change in changes)}) == 1 + len(changes)
+    decisive = [OmegaConf.to_container(usual.generation, resolve=True, enum_to_str=True), "sentencepiece", False]
+    assert digest() == hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    assert digest() == digest(dataset__batch_size=3) == digest(task__exit_policy="confidence") == digest(common__seed=2)
+    changes = [
+        dict(generation__prefix_size=1), dict(generation__lenpen=0.5), dict(task__quantize="int8"), dict(common__fp16=True),
+        dict(common_eval__model_overrides="{'a': 1}"), dict(common_eval__post_process=None), dict(generation__sampling=True),
+        dict(dataset__skip_invalid_size_inputs_valid_test=True), dict(generation__sampling=True, common__seed=2),
+    ]  # fmt: skip
+    assert len({digest(), *(digest(**change) for change in changes)}) == 1 + len(changes)
 
 
 def test_help():
