@@ -21,21 +21,23 @@ compat.MENDS = tuple(name for name in compat.MENDS if name not in {names!r})
 
 
 def run(*command, cwd=None, fresh=False, **environment):
-    """Run a command of the virtual environment; returns the finished process, output as text.
+    """Run a command of the virtual environment, or a Python file; returns the finished process, output as text.
 
     Args:
-        fresh: in a process that imports everything itself, though it is a command of fairseq's.
+        command: its name or the file's absolute path, and its arguments.
+        fresh: in a process that imports everything itself, though it is a command of fairseq's or a Python file.
     """
-    if command[0].startswith("fairseq-") and not (fresh or environment or server is None or server.would_differ()):
+    program, *arguments = map(str, command)
+    is_file = program.endswith(".py")
+    if (is_file or program.startswith("fairseq-")) and not (fresh or environment or server is None or server.would_differ()):
         done = server.run(*command, cwd=cwd or Path.cwd())
         return subprocess.CompletedProcess(command, done.status, done.stdout, done.stderr)
-    program = BIN / command[0]
     variables = dict(os.environ)
     for name in ("DEPTH_ADAPTIVE_TRACEBACK", "PYTHONWARNINGS"):
         variables.pop(name, None)
     variables.update(environment)
     return subprocess.run(
-        [program, *map(str, command[1:])],
+        [*([sys.executable, program] if is_file else [BIN / program]), *arguments],
         cwd=cwd, env=variables, text=True, capture_output=True, timeout=600, check=False,
     )
 

@@ -16,6 +16,9 @@ BIN = Path(sys.executable).parent
 PLUGIN = ("--user-dir", "depth_adaptive_fairseq")
 QUIET_ENVIRONMENT = {"PYTHONWARNINGS": "", "DEPTH_ADAPTIVE_TRACEBACK": ""}
 
+# Variables that pytest and PyTorch set in their own process while the tests run.
+SET_BY_LIBRARIES = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+
 
 @dataclass
 class Finished:
@@ -67,7 +70,8 @@ class CommandServer:
     def would_differ(self) -> bool:
         """Whether a process started now would have another environment than this server's commands."""
         now = {**os.environ, **QUIET_ENVIRONMENT}
-        return any(self._environment.get(name) != now.get(name) for name in {*now, *self._environment} - {"PYTEST_CURRENT_TEST"})
+        names = {*now, *self._environment} - SET_BY_LIBRARIES
+        return any(self._environment.get(name) != now.get(name) for name in names)
 
     def _start_server(self) -> subprocess.Popen:
         return subprocess.Popen(

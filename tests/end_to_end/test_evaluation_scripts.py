@@ -2,13 +2,11 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.prepared import prepared_folder
+from tests.compat.processes import run
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -24,8 +22,7 @@ def script(prepared, tmp_path):
 
     def script(name, checkpoint, *options):
         usual = ("--path", checkpoint, "--beam", 2, "--num-workers", 0, "--remove-bpe", "subword_nmt")
-        command = [sys.executable, SCRIPTS / name, prepared, *usual, *options]
-        return subprocess.run([str(each) for each in command], cwd=tmp_path, capture_output=True, text=True)
+        return run(SCRIPTS / name, prepared, *usual, *options, cwd=tmp_path)
 
     return script
 
@@ -110,5 +107,5 @@ def test_a_folder_without_references_is_refused(tune, trained, prepared):
 
 
 def test_a_model_has_to_be_named(prepared):
-    done = subprocess.run([sys.executable, SCRIPTS / "evaluate_policies.py", prepared], capture_output=True, text=True)
+    done = run(SCRIPTS / "evaluate_policies.py", prepared)
     assert done.returncode == 1 and "--path" in done.stderr and "Traceback" not in done.stderr

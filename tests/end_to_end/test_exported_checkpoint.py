@@ -1,12 +1,11 @@
 """Models of one depth that ``export_fixed_depth.py`` writes: in fairseq's own commands, in training, in CTranslate2."""
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.compat.processes import run as run_script
 from tests.end_to_end.commands import assert_ok
 from tests.end_to_end.training import ADAPTIVE, AS_IT_IS, OPTIMIZATION, SIZES, train
 
@@ -27,8 +26,7 @@ def export(tmp_path):
 
     def export(checkpoint, exit_at):
         out = tmp_path / f"exit{exit_at}.pt"
-        command = [sys.executable, SCRIPT, checkpoint, "--exit-at", str(exit_at), "--out", out]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = run_script(SCRIPT, checkpoint, "--exit-at", exit_at, "--out", out)
         assert done.returncode == 0, done.stderr
         assert [file.name for file in tmp_path.iterdir()] == [out.name]
         return out

@@ -65,7 +65,7 @@ def test_an_error_of_the_users_is_one_sentence(run, data, tmp_path):
 def test_the_recipe_is_that_of_the_shell_script(tmp_path):
     """Every entry of the YAML file is what fairseq-train makes of the script's options."""
     command = tmp_path / "fairseq-train"
-    command.write_text(f"#!/bin/sh\nfor each; do printf '%s\\0' \"$each\"; done > {tmp_path}/arguments\n")
+    command.write_text(f"#!/bin/sh\nfor each; do printf '%s\\0' \"$each\"; done > '{tmp_path}/arguments'\n")
     command.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     subprocess.run(["bash", SHELL_RECIPE, "DATA", "checkpoints", "adaptive"], env=environment, check=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from tests.end_to_end.commands import PLUGIN, Finished, assert_ok
 
@@ -50,11 +51,11 @@ class Trained:
 
 
 def train(server, build_once, name: str, data: Path, *options) -> Trained:
-    """Train a model of its own name, once for all processes of a test run."""
+    """Train a model, once for all processes of a test run; its folder has this *name*, and a number of its options."""
 
     def build(folder: Path) -> None:
         done = assert_ok(server.run("fairseq-train", data, *options, "--save-dir", folder, cwd=folder))
         (folder / "log").write_text(done.output, encoding="utf-8")
 
-    folder = build_once(name, build)
+    folder = build_once(f"{name}-{crc32(repr([str(each) for each in options]).encode()):08x}", build)
     return Trained(folder, Finished(0, (folder / "log").read_text(encoding="utf-8"), ""))

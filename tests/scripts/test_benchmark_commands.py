@@ -3,12 +3,13 @@
 import importlib.util
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from tests.compat import processes
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -23,7 +24,7 @@ MEASURED = ("seconds", "processor_seconds", "memory_bytes", "bleu", "sentences_p
 
 def command(name, *options):
     """Run a script in a process of its own."""
-    return subprocess.run([sys.executable, str(SCRIPTS / name), *map(str, options)], capture_output=True, text=True)
+    return processes.run(SCRIPTS / name, *options)
 
 
 def table(text):

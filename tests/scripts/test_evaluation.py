@@ -1,12 +1,13 @@
 """The file of results, the comparison with fixed exits, the scores and the plot."""
 
 import json
-import os
-import subprocess
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.compat import processes
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -28,8 +29,7 @@ FIXED = [row("fixed:1", 10.0, 1.0), row("fixed:2", 20.0, 2.0), row("full", 22.0,
 
 
 def run(script, *arguments):
-    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return processes.run(SCRIPTS / script, *arguments)
 
 
 def test_a_result_replaces_the_older_one_of_its_policy(tmp_path):

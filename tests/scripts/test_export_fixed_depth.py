@@ -1,7 +1,6 @@
 """One exit as a stock transformer: parameters, options, refusals. The commands are in ``end_to_end/test_exported_checkpoint``."""
 
 import copy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from checkpoint_files.fixed_depth import to_fixed_depth  # noqa: E402
 from checkpoint_files.writing import write_checkpoint  # noqa: E402
+from tests.compat import processes  # noqa: E402
 from tests.small_models import random_sample, small_config, small_dictionary, small_model, small_task  # noqa: E402
 
 DICTIONARY = small_dictionary()
@@ -180,8 +180,7 @@ def test_a_failure_leaves_the_older_file(tmp_path):
 
 
 def run(*arguments):
-    command = [sys.executable, str(SCRIPTS / "export_fixed_depth.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return processes.run(SCRIPTS / "export_fixed_depth.py", *arguments)
 
 
 def test_the_script_refuses_with_a_sentence(tmp_path):

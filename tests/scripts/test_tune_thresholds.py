@@ -3,12 +3,13 @@
 import copy
 import hashlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+
+from tests.compat import processes
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -242,5 +243,5 @@ def test_what_changes_translations_changes_their_digest():
 
 
 def test_help():
-    done = subprocess.run([sys.executable, str(SCRIPTS / "tune_thresholds.py"), "--help"], capture_output=True, text=True)
+    done = processes.run(SCRIPTS / "tune_thresholds.py", "--help")
     assert done.returncode == 0 and "--draw-seed" in done.stdout and "--beam" in done.stdout
