@@ -26,8 +26,12 @@ def call(*command, cwd, **variables):
     )
 
 
-# For installations that are not about the kernels: compiling them takes longest.
-NO_COMPILER = {"CC": "false", "CXX": "false"}
+def compilers(folder, refusing):
+    """Variables that name a compiler which refuses options of that pattern of the shell's: compiling takes longest."""
+    compiler = folder / "compiler"
+    compiler.write_text(f'#!/bin/sh\nfor word; do case "$word" in {refusing}) exit 1;; esac; done\nexec g++ "$@"\n')
+    compiler.chmod(0o755)
+    return dict.fromkeys(("CC", "CXX"), shlex.quote(str(compiler)))
 
 
 class Environment:
@@ -40,10 +44,11 @@ class Environment:
         self.site = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
         (self.site / "zz_present_environment.pth").write_text(f"{SITE_PACKAGES}\n")
 
-    def pip(self, *arguments, compiler=True):
+    def pip(self, *arguments, compiled="baseline"):
+        refusing = "-m*" if compiled == "baseline" else "*"
         done = call(
             sys.executable, "-m", "pip", "--python", self.python, "--no-input",
-            "--disable-pip-version-check", *arguments, cwd=self.folder, **({} if compiler else NO_COMPILER),
+            "--disable-pip-version-check", *arguments, cwd=self.folder, **compilers(self.folder, refusing),
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
@@ -63,7 +68,7 @@ def sources(tmp_path):
     if not (REPOSITORY / "setup.py").exists():
         pytest.skip("the tests run without the repository, so that there is nothing to install")
     copy = tmp_path / "sources"
-    ignored = shutil.ignore_patterns("__pycache__")
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
     shutil.copytree(REPOSITORY / "depth_adaptive_fairseq", copy / "depth_adaptive_fairseq",
                     ignore=ignored)
     for name in ("setup.py", "pyproject.toml"):
@@ -77,11 +82,12 @@ def test_installation(options, sources, tmp_path):
     before = environment.files()
 
     environment.pip(
-        "install", "--no-deps", "--no-build-isolation", "--no-index", *options, sources, compiler=not options
+        "install", "--no-deps", "--no-build-isolation", "--no-index", *options, sources, compiled="nothing" if options else "baseline"
     )
     installed = environment.files()
     assert {"depth_adaptive_fairseq.pth", "depth_adaptive_fairseq_startup.py"} <= installed
     if not options:
+        assert shutil.which("g++") is None or any("native/_kernels_baseline" in name for name in installed)
         config = (sources / "depth_adaptive_fairseq" / "config").glob("*.yaml")
         assert {f"depth_adaptive_fairseq/config/{path.name}" for path in config} <= installed
 
@@ -111,7 +117,7 @@ def test_installation(options, sources, tmp_path):
 def test_an_editable_installation_whose_sources_are_gone_is_silent(sources, tmp_path):
     environment = Environment(tmp_path)
     environment.pip(
-        "install", "--no-deps", "--no-build-isolation", "--no-index", "--editable", sources, compiler=False
+        "install", "--no-deps", "--no-build-isolation", "--no-index", "--editable", sources, compiled="nothing"
     )
     shutil.rmtree(sources)
     done = environment.run("-c", "import json")
@@ -122,12 +128,7 @@ def test_an_editable_installation_whose_sources_are_gone_is_silent(sources, tmp_
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_kernels_by_a_compiler_without_openmp(sources, tmp_path):
-    compiler = tmp_path / "compiler"
-    compiler.write_text('#!/bin/sh\nfor word in "$@"; do [ "$word" != -fopenmp ] || exit 1; done\nexec g++ "$@"\n')
-    compiler.chmod(0o755)
-    for copy in (sources / "depth_adaptive_fairseq/native").glob("*.so"):
-        copy.unlink()
-    environment = {**os.environ, **dict.fromkeys(("CC", "CXX"), shlex.quote(str(compiler)))}
+    environment = {**os.environ, **compilers(tmp_path, refusing="-fopenmp|-m*")}
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=sources, env=environment, text=True, capture_output=True,
         timeout=300, check=False,
