@@ -16,6 +16,8 @@ from tests.end_to_end.training import ADAPTIVE, OPTIMIZATION, SIZES, Trained, tr
 
 # Threads that wait do so asleep: others need the processor. Has to be there before PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# The tests are about what users see, whatever their developer is after.
+os.environ.pop("DEPTH_ADAPTIVE_TRACEBACK", None)
 
 
 def pytest_configure(config):
