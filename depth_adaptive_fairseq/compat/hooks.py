@@ -12,6 +12,7 @@ Neither is called for a module that is never imported.
 
 import contextlib
 import sys
+import threading
 
 
 class MendingFinder:
@@ -28,9 +29,11 @@ class MendingFinder:
 
     def find_spec(self, name, path=None, target=None):
         """The spec found by the next finder that knows ``name``; None if it needs no mending."""
-        if not self.concerns(name):
+        # The finder that waits for the first import (see startup/) asks this one, which has asked it.
+        asked = (name, threading.get_ident())
+        if name not in self._mends or asked in self._being_found:
             return None
-        self._being_found.add(name)
+        self._being_found.add(asked)
         try:
             for finder in sys.meta_path:
                 find_spec = getattr(finder, "find_spec", None)
@@ -39,7 +42,7 @@ class MendingFinder:
                     self._wrap_loader(spec)
                     return spec
         finally:
-            self._being_found.remove(name)
+            self._being_found.remove(asked)
         return None
 
     def concerns(self, name):
