@@ -60,7 +60,7 @@ MENDS = (
     "replace_unknowns",
     "generation_options",
     "unknown_options",
-    "missing_translations",
+    "weights_not_numbers",
     "numpy_percentile",
     "line_ends",
 )

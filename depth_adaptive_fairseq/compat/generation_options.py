@@ -121,7 +121,7 @@ def _mend_build_generator(task):
 
 
 def _mend_search(generator):
-    def too_long(error, self, sample, *arguments, **options):
+    def too_long(error, self, models, sample, *arguments, **options):
         if not str(error).startswith("min_len cannot be larger"):
             return None
         return user_error(
@@ -130,7 +130,7 @@ def _mend_search(generator):
             AssertionError,
         )
 
-    rephrase(generator, "_generate", AssertionError, too_long)
+    rephrase(generator, "generate", AssertionError, too_long)  # not _generate, which TorchScript compiles
 
 
 def _mend_command(module):

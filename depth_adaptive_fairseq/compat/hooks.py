@@ -26,12 +26,13 @@ class MendingFinder:
         self._mends = tuple(mends)
         self._names = {name for mend in mends for name in mend.MODULES}
         self._packages = {name for mend in mends for name in getattr(mend, "PACKAGES", ())}
+        self._being_found = set()
 
     def find_spec(self, name, path=None, target=None):
         """The spec found by the next finder that knows ``name``; None if it needs no mending."""
         # The finder that waits for the first import (see startup/) asks this one, which has asked it.
         asked = (name, threading.get_ident())
-        if name not in self._mends or asked in self._being_found:
+        if asked in self._being_found or not self.concerns(name):
             return None
         self._being_found.add(asked)
         try:

@@ -1,11 +1,10 @@
 """A carriage return or U+2028 within a sentence ends it, and all sentences behind it are off by one.
 
 Concerns: fairseq 0.12.2, which reads text with Python's universal newlines, where a lone carriage
-return ends a line, and splits with ``str.splitlines``, which knows nine more ends: fairseq-score,
-fairseq-interactive, ``--dataset-impl raw``, and the hub interface's ``score`` with
-``replace_newline_with_eos``. fairseq-score in addition leaves out, without a word, what one of its
-two files has more than the other. A line ends at ``\\n``, and the files must have equally many.
-(What fairseq-preprocess reads is another mend's.)
+return ends a line, and splits with ``str.splitlines``, which knows nine more ends:
+fairseq-interactive and the hub interface's ``score`` with
+``replace_newline_with_eos``. A line ends at ``\\n``. (What fairseq-preprocess, ``--dataset-impl raw`` and fairseq-score
+read is for other mends: ``sentence_lines``, ``sacrebleu_scores``.)
 No longer needed when: fairseq opens text with ``newline="\\n"`` and compares the numbers of lines.
 """
 
@@ -17,7 +16,7 @@ import sys
 from .overlay import Overlay
 from .user_errors import user_error
 
-MODULES = ("fairseq.data.indexed_dataset", "fairseq.hub_utils", "fairseq_cli.interactive", "fairseq_cli.score")
+MODULES = ("fairseq.hub_utils", "fairseq_cli.interactive")
 
 
 def after(module):
@@ -29,10 +28,6 @@ def open_text(file, mode="r", *arguments, **options):
     if "b" not in mode:
         options["newline"] = "\n"
     return open(file, mode, *arguments, **options)
-
-
-def _mend_raw_text(module):
-    module.open = open_text
 
 
 def _mend_interactive(module):
@@ -77,40 +72,7 @@ class _Text(str):
         return lines if lines[-1] else lines[:-1]
 
 
-def _mend_score(module):
-    original = module.cli_main
-
-    @functools.wraps(original)
-    def cli_main():
-        counts = []
-        module.open = functools.partial(_open_counted, counts)
-        if module.get_parser().parse_args().sys == "-":
-            _end_lines_of_standard_input()
-            module.sys = Overlay(sys, stdin=_counted(counts, "standard input", sys.stdin))
-        return original()
-
-    module.cli_main = cli_main
-
-
-def _open_counted(counts, path, *arguments, **options):
-    with open_text(path, *arguments, **options) as file:
-        return _counted(counts, path, file)
-
-
-def _counted(counts, name, file):
-    """The text of ``file``, whose lines are counted and compared with those of the file before."""
-    text = io.StringIO(file.read(), newline="\n")
-    counts.append((sum(1 for _ in text), name))
-    text.seek(0)
-    if len({count for count, _ in counts}) > 1:
-        given = " and ".join(f"{name} has {count} lines" for count, name in counts)
-        raise user_error(f"{given}: line n of one must belong to line n of the other; give files of equal length")
-    return text
-
-
 _MENDS = {
-    "fairseq.data.indexed_dataset": _mend_raw_text,
     "fairseq.hub_utils": _mend_hub,
     "fairseq_cli.interactive": _mend_interactive,
-    "fairseq_cli.score": _mend_score,
 }

@@ -10,6 +10,7 @@ No longer needed when: ``SequenceGenerator.generate`` with the end of sentence a
 import functools
 
 from .user_errors import user_error
+from .weights_not_numbers import refuse_no_numbers
 
 MODULES = ("fairseq.sequence_generator",)
 
@@ -38,10 +39,12 @@ def _refuse_sentences_without_hypotheses(generator):
         found = original(self, models, sample, **options)
         for place, hypotheses in enumerate(found):
             if not hypotheses:
+                refuse_no_numbers(self.model.models)
                 number = int(sample["id"][place]) if sample.get("id") is not None else place
                 raise user_error(
                     f"sentence {number} has no translation within --max-len-a and --max-len-b that the other options allow "
-                    "(--constraints, --match-source-len, forced prefixes): let it be longer, or leave one of them out"
+                    "(--constraints, --match-source-len, forced prefixes) and that has a probability: let it be longer, leave one of "
+                    "them out, or take another checkpoint, if the model's probabilities are no numbers"
                 )
         return found
 

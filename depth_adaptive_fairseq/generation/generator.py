@@ -8,7 +8,6 @@ from fairseq.search import BeamSearch
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
-from depth_adaptive_fairseq.compat.missing_translations import refuse_missing
 from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
 from depth_adaptive_fairseq.generation.beam_search import beam_search
 from depth_adaptive_fairseq.generation.encoder_pass import encode
@@ -143,11 +142,9 @@ class DepthAdaptiveGenerator(SequenceGenerator):
 
     def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
         try:
-            hypotheses = self._search_batch(sample, prefix_tokens, constraints, bos_token)
+            return self._search_batch(sample, prefix_tokens, constraints, bos_token)
         finally:
             self.model.end()
-        refuse_missing(hypotheses, self.model.models)
-        return hypotheses
 
     def _search_batch(self, sample, prefix_tokens, constraints, bos_token):
         net_input = sample["net_input"]

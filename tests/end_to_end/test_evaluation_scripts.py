@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.compat.processes import run
+from tests.end_to_end.prepared import prepared_folder
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

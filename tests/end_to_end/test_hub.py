@@ -125,3 +125,18 @@ def test_hypotheses_of_skipped_inputs(narrow_hub, caplog):
         narrow_hub.generate([long, short])
     with pytest.raises(ValueError, match="skip_invalid_size_inputs was given to score"):
         narrow_hub.score(["ein Koch"], **SKIP)
+
+
+@pytest.mark.parametrize("options, part", [(dict(exit_polcy="full"), "exit_policy"), (dict(replace_unk=""), "hub interface")], ids=str)
+def test_wrong_keywords_when_loading(trained, data, options, part):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}.*{part}") as raised:
+        DepthAdaptiveTransformerModel.from_pretrained(str(trained.folder), "checkpoint_last.pt", str(data), **options)
+    assert raised.value.is_user_error
+
+
+def test_right_keywords_when_loading(trained, data):
+    """Options of the model, of a subword model that is not used, of generation, and of fairseq in general."""
+    DepthAdaptiveTransformerModel.from_pretrained(
+        str(trained.folder), "checkpoint_last.pt", str(data), dropout=0.0, sentencepiece_model="unused", beam=3, fp16=False,
+        generation={"max_len_b": 7}, tokenizer="space",
+    )  # fmt: skip

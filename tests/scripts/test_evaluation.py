@@ -1,6 +1,7 @@
 """The file of results, the comparison with fixed exits, the scores and the plot."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
