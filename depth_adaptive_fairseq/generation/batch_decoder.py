@@ -12,7 +12,7 @@ from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
 from depth_adaptive_fairseq.generation.work import Work
 from depth_adaptive_fairseq.modules.inference_linear import Packing
 from depth_adaptive_fairseq.modules.inference_weights import inference_weights
-from depth_adaptive_fairseq.native.kernels import Choice
+from depth_adaptive_fairseq.native.kernels import CandidateOptions
 
 
 class Leavers(NamedTuple):
@@ -86,7 +86,7 @@ class BatchDecoder:
         """Whether :meth:`search_step` can do *step*."""
         return self._rule is not None and self._decoders[0].can_embed(step)
 
-    def search_step(self, newest: np.ndarray, choice: Choice) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def search_step(self, newest: np.ndarray, choice: CandidateOptions) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``NativeDecoder.search_step``."""
         return self._decoders[0].search_step(newest, choice, self._rule)
 

@@ -24,7 +24,7 @@ class BestTokens:
         self.device = device
         self.width = 2 * options.beam_size
         self._never = [np.array([options.pad, *options.suppressed, *end]) for end in ([options.eos], [])]
-        self._choices = [kernels.choice(self.width, never, options.unk, options.unk_penalty) for never in self._never]
+        self._choices = [kernels.CandidateOptions.of(self.width, never, options.unk, options.unk_penalty) for never in self._never]
 
     def __call__(self, prefixes: np.ndarray, step: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log-probabilities and tokens, both ``(rows, 2 beam)``, the best first, and exits, ``(rows,)``.
@@ -55,10 +55,10 @@ class BestTokens:
             return self._by_pytorch(group, step)
         choice = self._choices[step >= self.options.min_len]
         if group.output.has_logits or self.options.temperature != 1.0:
-            return kernels.best_of_logits(kernels.library(), self._logits(group), choice)
+            return kernels.candidates_of_logits(kernels.library(), self._logits(group), choice)
         classifier, states = group.output.classifiers[0].native(group.output.hidden[0])
         group.output.work.add_classifier(states.size(0))
-        return kernels.best_of_states(kernels.library(), classifier, states, choice)
+        return kernels.candidates_of_states(kernels.library(), classifier, states, choice)
 
     def _logits(self, group: Leavers) -> Tensor:
         logits = group.output.logits()[0]

@@ -47,9 +47,9 @@ class NativeDecoder:
         self._width = weights.blocks[0].layers.width
         sentences, source_length, _ = encoder_states.shape
         self._encoder_states = encoder_states.float().contiguous()
-        self._source_real = None
+        self._source_attended = None
         if padding_mask is not None and padding_mask.any():
-            self._source_real = (~padding_mask).contiguous()
+            self._source_attended = (~padding_mask).contiguous()
 
         self._sentences = np.repeat(np.arange(sentences), rows_per_sentence)  # of each row
         self._entries = np.empty((self._sentences.size, _FIRST_STEPS), dtype=np.int64)  # of each row's tokens
@@ -68,10 +68,10 @@ class NativeDecoder:
             state.encoder_states = self._encoder_states.data_ptr()
             state.source = self._source[index].data_ptr()
             state.source_filled = self._source_filled[index].data_ptr()
-            state.source_real = None if self._source_real is None else self._source_real.data_ptr()
+            state.source_attended = None if self._source_attended is None else self._source_attended.data_ptr()
             state.source_length = source_length
         self._step: Optional[kernels.SearchStep] = None
-        self._kept: tuple = ()  # what the step's addresses point to
+        self._rule: Optional[kernels.ExitRule] = None
 
     @property
     def step(self) -> int:
@@ -154,48 +154,45 @@ class NativeDecoder:
         self._entries, self._sentences = self._entries[places], self._sentences[places]
 
     def search_step(
-        self, newest: np.ndarray, choice: kernels.Choice, rule: ExitRule
+        self, newest: np.ndarray, options: kernels.CandidateOptions, rule: ExitRule
     ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A whole step: all blocks, exits by *rule*, and the best continuations of each row.
+        """:meth:`run_step` with exits by a policy's rule."""
+        if self._rule is None:
+            self._rule = _native_rule(rule)
+        known = None if rule.fixed_exit is None else np.full(newest.size, rule.fixed_exit)
+        return self.run_step(newest, options, self._rule, known)
 
-        Args:
-            newest: token of each row, int64, ``(rows,)``.
-
-        Returns:
-            log-probabilities and tokens, both ``(rows, wanted)``, the best first; and the exit of each row, ``(rows,)``.
-        """
+    def run_step(
+        self,
+        newest: np.ndarray,
+        options: kernels.CandidateOptions,
+        rule: kernels.ExitRule,
+        known_exits: Optional[np.ndarray] = None,
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A whole step: see ``kernels.run_search_step``."""
         if self._step is None:
-            self._step = self._prepare(rule)
+            self._step = self._prepare()
+        self._step.rule = ctypes.pointer(rule)
         self._add_entries()
         step, embedding = self._step, self.weights.embedding
         step.first_entry = self._first_entry
         if embedding.positions is not None:
             step.position = embedding.positions.data_ptr() + embedding.place(self.step) * self._width * 4
-        newest = np.ascontiguousarray(newest)
-        scores, tokens = kernels.room_for_best(newest.size, choice)
-        exits = np.empty(newest.size, dtype=np.int64)
-        found = (scores.ctypes.data, tokens.ctypes.data, exits.ctypes.data)
-        self._library.search_step_run(step, self._hypotheses, newest.ctypes.data, newest.size, choice, *found)
+        found = kernels.run_search_step(self._library, step, self._hypotheses, newest, options, known_exits)
         for state in self._states:
             if state.count == 0:
                 break
             self.work.add_block(state.count, state.projected - state.count)
             if state.classified > 0:
                 self.work.add_classifier(state.classified)
-        return scores, tokens, exits
+        return found
 
     def can_embed(self, step: int) -> bool:
         """Whether :meth:`search_step` can embed the tokens of *step*."""
         return self.weights.embedding.can_embed(step)
 
-    def _prepare(self, rule: ExitRule) -> kernels.SearchStep:
+    def _prepare(self) -> kernels.SearchStep:
         weights, embedding = self.weights, self.weights.embedding
-        weight_addresses = biases = None
-        if rule.halting:
-            weight_addresses = (ctypes.c_void_p * len(rule.halting))(*(weight.data_ptr() for weight, _ in rule.halting))
-            biases = (ctypes.c_float * len(rule.halting))(*(float(bias) for _, bias in rule.halting))
-        thresholds = (ctypes.c_float * len(rule.thresholds))(*rule.thresholds)
-        self._kept = (rule, weight_addresses, biases, thresholds)
         return kernels.SearchStep(
             blocks=len(weights.blocks),
             width=self._width,
@@ -204,8 +201,12 @@ class NativeDecoder:
             classifiers=weights.native_classifiers,
             embedding=embedding.tokens.data_ptr(),
             embedding_scale=embedding.scale,
-            fixed_exit=rule.fixed_exit or 0,
-            halting_weights=weight_addresses,
-            halting_biases=biases,
-            thresholds=thresholds,
         )
+
+
+def _native_rule(rule: ExitRule) -> kernels.ExitRule:
+    if rule.fixed_exit is not None:
+        return kernels.ExitRule.of(kernels.Statistic.KNOWN_EXITS)
+    weights, biases = [weight for weight, _ in rule.halting], [bias for _, bias in rule.halting]
+    statistic = kernels.Statistic.CHI if rule.halting else kernels.Statistic.LARGEST_PROBABILITY
+    return kernels.ExitRule.of(statistic, kernels.Comparison.ABOVE, rule.thresholds, weights, biases)

@@ -40,6 +40,7 @@ class NativeBlock:
         self._kept = (linears, {name: (norm.weight.detach(), norm.bias.detach()) for name, norm in norms.items()})
         self.layers = kernels.BlockLayers(
             pre_norm=layer.normalize_before,
+            activation=kernels.Activation.RELU,
             width=attention.embed_dim,
             heads=attention.num_heads,
             **{name: linear.packed.handle for name, linear in linears.items()},
@@ -64,7 +65,7 @@ class NativeBlock:
 
     def run(self, library, state: kernels.BlockState, hidden: Tensor) -> None:
         """Replace *hidden*, h^{n-1} of the rows of *state*, ``(rows, width)``, by h^n: a decoder's block."""
-        library.decoder_block_run(self.layers, state, hidden.data_ptr())
+        kernels.run_decoder_block(library, self.layers, state, hidden)
 
     def run_sentences(self, library, hidden: Tensor, real: Optional[Tensor]) -> None:
         """Replace *hidden*, ``(sentences, length, width)``, by the output of an encoder's block.
@@ -72,8 +73,7 @@ class NativeBlock:
         Args:
             real: False at padding, ``(sentences, length)``, or None.
         """
-        address = None if real is None else real.data_ptr()
-        library.encoder_block_run(self.layers, hidden.data_ptr(), hidden.size(0), hidden.size(1), address)
+        kernels.run_encoder_block(library, self.layers, hidden, real)
 
 
 def _is_plain(attention: MultiheadAttention) -> bool:

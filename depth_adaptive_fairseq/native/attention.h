@@ -1,9 +1,8 @@
 // Layer norm, and attention of single queries over keys and values that lie anywhere.
 #pragma once
 
-#include <vector>
-
 #include "simd.h"
+#include "workspace.h"
 
 namespace {
 
@@ -23,8 +22,8 @@ struct Norm {
         for (int64_t i = 0; i < width; ++i) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
     }
 
-    void apply_rows(const float* x, float* y, int64_t rows, int64_t width) const {
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads_to_move(rows * width))
+    void apply_rows(const float* x, float* y, int64_t rows, int64_t width, const Workspace& workspace) const {
+#pragma omp parallel for num_threads(workspace.threads) schedule(static) if (workspace.worth_threads_to_move(rows * width))
         for (int64_t row = 0; row < rows; ++row) apply(x + row * width, y + row * width, width);
     }
 };
@@ -54,7 +53,7 @@ inline void softmax(float* x, int64_t count) {
     for (int64_t i = 0; i < count; ++i) largest = x[i] > largest ? x[i] : largest;
 #pragma omp simd reduction(+ : total)
     for (int64_t i = 0; i < count; ++i) {
-        x[i] = exponential(x[i] - largest);
+        x[i] = cephes_expf(x[i] - largest);
         total += x[i];
     }
     const float scale = 1.0f / total;
@@ -65,24 +64,24 @@ inline void softmax(float* x, int64_t count) {
 //
 // Args:
 //   query, context: (width).
-//   places: where each key and behind it its value begin, (2 width) each.
-//   shares: room for `count` numbers.
-inline void attend(const float* query, const std::vector<const float*>& places, int64_t width, int64_t heads, float* shares,
+//   keys: where each of `count` keys and behind it its value begin, (2 width) each.
+//   weights: room for `count` numbers.
+inline void attend(const float* query, const float* const* keys, int64_t count, int64_t width, int64_t heads, float* weights,
                    float* context) {
-    const int64_t count = places.size(), head_width = width / heads;
+    const int64_t head_width = width / heads;
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_width));
     for (int64_t first = 0; first < width; first += head_width) {
-        for (int64_t i = 0; i < count; ++i) shares[i] = product(query + first, places[i] + first, head_width) * scale;
-        softmax(shares, count);
+        for (int64_t i = 0; i < count; ++i) weights[i] = product(query + first, keys[i] + first, head_width) * scale;
+        softmax(weights, count);
         int64_t j = first;
         for (; j + LANES <= first + head_width; j += LANES) {
             Floats sums{};
-            for (int64_t i = 0; i < count; ++i) sums += shares[i] * load<Floats>(places[i] + width + j);
+            for (int64_t i = 0; i < count; ++i) sums += weights[i] * load<Floats>(keys[i] + width + j);
             store(context + j, sums);
         }
         for (; j < first + head_width; ++j) {
             context[j] = 0.0f;
-            for (int64_t i = 0; i < count; ++i) context[j] += shares[i] * places[i][width + j];
+            for (int64_t i = 0; i < count; ++i) context[j] += weights[i] * keys[i][width + j];
         }
     }
 }

@@ -1,65 +1,67 @@
-// An exit's classifier and the best tokens behind it.
+// An exit's classifier and the candidates behind it.
 #pragma once
 
-#include "best_tokens.h"
+#include "candidates.h"
 #include "sublayers.h"
 
-// The layout of these structures is repeated in kernels.py.
 extern "C" {
 
+// kernels.py repeats this structure.
 struct Classifier {
     const float *norm_weight, *norm_bias;  // or null
     float norm_epsilon;
     const void* projection;  // Linear
 };
-
-// Which tokens are the best; see best_tokens.
-struct Choice {
-    const int64_t* suppressed;
-    int64_t num_suppressed, penalized;
-    float penalty;
-    int64_t wanted;
-};
 }
 
 namespace {
 
-constexpr float ANY_CONFIDENCE = -1.0f;
+LAYOUT(Classifier, FIELD(norm_weight) FIELD(norm_bias) FIELD(norm_epsilon) FIELD(projection))
 
+// Candidates of rows of logits.
+//
 // Args:
 //   logits: (rows, vocabulary), overwritten.
-//   scores, tokens: of the best tokens, (rows, wanted); of rows whose largest probability exceeds `threshold`.
-//   confidences: the largest probabilities, (rows), or null.
-inline void choose(float* logits, int64_t rows, int64_t vocabulary, const Choice& choice, float* scores, int64_t* tokens,
-                   float threshold = ANY_CONFIDENCE, float* confidences = nullptr) {
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (thread_count > 1 && rows > 4)
-    for (int64_t row = 0; row < rows; ++row) {
-        const float confidence =
-            best_tokens(logits + row * vocabulary, vocabulary, choice.suppressed, choice.num_suppressed, choice.penalized, choice.penalty,
-                        choice.wanted, threshold, scores + row * choice.wanted, tokens + row * choice.wanted);
-        if (confidences != nullptr) confidences[row] = confidence;
+//   wanted: (number of a row, its LogitRow) tells whether candidates are looked for; called once for each row, by any thread.
+//   place: of a row's candidates: the number of a row of scores and tokens.
+//   scores, tokens: see LogitRow::candidates; (all places, options.count).
+template <class Wanted, class Place>
+inline void find_candidates(float* logits, int64_t rows, int64_t vocabulary, const CandidateOptions& options, const Wanted& wanted,
+                            const Place& place, float* scores, int64_t* tokens, Workspace& workspace) {
+    workspace.for_each_thread([&](ThreadSpace& space) { LogitRow::make_room(vocabulary, space); });
+#pragma omp parallel for num_threads(workspace.threads) schedule(static) if (workspace.threads > 1 && rows > 4)
+    for (int64_t i = 0; i < rows; ++i) {
+        LogitRow row(logits + i * vocabulary, vocabulary, workspace.of_this_thread());
+        if (wanted(i, row)) row.candidates(options, scores + place(i) * options.count, tokens + place(i) * options.count);
     }
 }
 
-// hidden: h^n of the rows, (rows, width).
-inline void classify(const Classifier& classifier, const float* hidden, int64_t rows, const Choice& choice, float* scores,
-                     int64_t* tokens, float threshold = ANY_CONFIDENCE, float* confidences = nullptr) {
+// The same from h^n of the rows, `hidden`, (rows, width).
+template <class Wanted, class Place>
+inline void classify(const Classifier& classifier, const float* hidden, int64_t rows, const CandidateOptions& options,
+                     const Wanted& wanted, const Place& place, float* scores, int64_t* tokens, Workspace& workspace) {
     constexpr int64_t AT_A_TIME = 112;  // the logits of a whole batch would take much memory
-    static thread_local Buffer normed, logits;
     const Linear& projection = linear(classifier.projection);
-    float* y = room(logits, std::min(rows, AT_A_TIME) * projection.outputs);
+    const int64_t width = projection.inputs;
+    float* const logits = workspace.logits.room(std::min(rows, AT_A_TIME) * projection.outputs);
     for (int64_t first = 0; first < rows; first += AT_A_TIME) {
         const int64_t count = std::min(rows - first, AT_A_TIME);
-        const float* x = hidden + first * projection.inputs;
+        const float* x = hidden + first * width;
         if (classifier.norm_weight != nullptr) {
-            float* to = room(normed, count * projection.inputs);
-            Norm{classifier.norm_weight, classifier.norm_bias, classifier.norm_epsilon}.apply_rows(x, to, count, projection.inputs);
-            x = to;
+            float* const normed = workspace.normed.room(count * width);
+            const Norm norm{classifier.norm_weight, classifier.norm_bias, classifier.norm_epsilon};
+            norm.apply_rows(x, normed, count, width, workspace);
+            x = normed;
         }
-        projection.apply(x, count, y, Then::assign);
-        choose(y, count, projection.outputs, choice, scores + first * choice.wanted, tokens + first * choice.wanted, threshold,
-               confidences == nullptr ? nullptr : confidences + first);
+        projection.apply(x, count, logits, Epilogue::store, workspace);
+        find_candidates(
+            logits, count, projection.outputs, options, [&](int64_t i, LogitRow& row) { return wanted(first + i, row); },
+            [&](int64_t i) { return place(first + i); }, scores, tokens, workspace);
     }
 }
+
+// What `wanted` and `place` are where all rows have candidates, in their own order.
+inline bool always(int64_t, LogitRow&) { return true; }
+inline int64_t in_order(int64_t row) { return row; }
 
 }  // namespace

@@ -9,9 +9,10 @@ class EncoderBlock : Sublayers {
 public:
     // Args:
     //   hidden: (sentences, length, width), replaced by the block's output.
-    //   real: 0 at padding, (sentences, length), or null. What comes out at padding means nothing.
-    EncoderBlock(const BlockLayers& layers, float* hidden, int64_t sentences, int64_t length, const uint8_t* real)
-        : Sublayers(layers, hidden, sentences * length), length(length), real(real) {}
+    //   attended: 0 at padding, (sentences, length), or null. What comes out at padding means nothing.
+    EncoderBlock(const BlockLayers& layers, float* hidden, int64_t sentences, int64_t length, const uint8_t* attended,
+                 Workspace& workspace)
+        : Sublayers(layers, hidden, sentences * length, workspace), length(length), attended(attended) {}
 
     void run() {
         self_attention();
@@ -20,24 +21,22 @@ public:
 
 private:
     void self_attention() {
-        static thread_local Buffer normed, queries, keys_values, contexts;
         const Norm norm = self_norm();
-        const float* x = input(norm, room(normed, rows * width));
-        float* q = room(queries, rows * width);
-        linear(layers.query).apply(x, rows, q, Then::assign);
-        float* both = room(keys_values, rows * 2 * width);
-        linear(layers.keys_values).apply(x, rows, both, Then::assign);
-        float* context = room(contexts, rows * width);
-        attend_rows(q, length, context, [this, both](int64_t i, std::vector<const float*>& places) {
+        const float* const x = input(norm);
+        const float* const queries = project(layers.query, x, rows, workspace.queries);
+        const float* const keys_values = project(layers.keys_values, x, rows, workspace.projected);
+        const float* const contexts = attend_rows(queries, length, [this, keys_values](int64_t i, const float** keys) {
             const int64_t first = i - i % length;
+            int64_t count = 0;
             for (int64_t t = first; t < first + length; ++t)
-                if (real == nullptr || real[t]) places.push_back(both + t * 2 * width);
+                if (attended == nullptr || attended[t]) keys[count++] = keys_values + t * 2 * width;
+            return count;
         });
-        add(layers.self_out, context, norm);
+        add(layers.self_out, contexts, norm);
     }
 
     const int64_t length;
-    const uint8_t* real;
+    const uint8_t* const attended;
 };
 
 }  // namespace

@@ -15,13 +15,14 @@ public:
                 weights[((output / PANEL) * inputs + k) * PANEL + output % PANEL] = weight[output * inputs + k];
     }
 
-    void apply(const float* x, int64_t rows, float* y, Then then) const override {
-        for_each_tile(rows, [&](auto height, int64_t row, int64_t panel) { tile<decltype(height)::value>(x, row, panel, y, then); });
+    void apply(const float* x, int64_t rows, float* y, Epilogue epilogue, Workspace& workspace) const override {
+        for_each_tile(rows, workspace,
+                      [&](auto height, int64_t row, int64_t panel) { tile<decltype(height)::value>(x, row, panel, y, epilogue); });
     }
 
 private:
     template <int ROWS>
-    void tile(const float* x, int64_t first_row, int64_t panel, float* y, Then then) const {
+    void tile(const float* x, int64_t first_row, int64_t panel, float* y, Epilogue epilogue) const {
         Floats sums[ROWS][2] = {};
         const float* w = weights.data() + panel * inputs * PANEL;
         x += first_row * inputs;
@@ -37,7 +38,7 @@ private:
         }
 #pragma GCC unroll 16
         for (int row = 0; row < ROWS; ++row)
-            finish(sums[row][0], sums[row][1], panel, y + (first_row + row) * outputs, then);
+            finish(sums[row][0], sums[row][1], panel, y + (first_row + row) * outputs, epilogue);
     }
 
     std::vector<float> weights;  // (panels, inputs, PANEL)

@@ -66,45 +66,52 @@ public:
         }
     }
 
-    void apply(const float* x, int64_t rows, float* y, Then then) const override {
+    void apply(const float* x, int64_t rows, float* y, Epilogue epilogue, Workspace& workspace) const override {
 #if defined(__AMX_TILE__)
-        if (rows >= FEWEST_FOR_TILES) return apply_by_tiles(x, rows, y, then);
+        if (rows >= FEWEST_FOR_TILES) return apply_by_tiles(x, rows, y, epilogue, workspace);
 #endif
-        static thread_local std::vector<uint8_t> quantized;  // (rows, groups x GROUP)
-        static thread_local std::vector<float> row_scales;
-        quantized.assign(rows * groups * GROUP, SHIFT);
-        row_scales.resize(rows);
-        for (int64_t row = 0; row < rows; ++row)
-            row_scales[row] = quantize(x + row * inputs, quantized.data() + row * groups * GROUP);
-        const uint8_t* inputs_8 = quantized.data();
-        const float* scales_x = row_scales.data();
-        for_each_tile(rows, [&](auto height, int64_t row, int64_t panel) {
-            tile<decltype(height)::value>(inputs_8, scales_x, row, panel, y, then);
+        const int64_t stride = groups * GROUP;
+        uint8_t* const quantized = workspace.quantized.room(rows * stride);  // (rows, groups x GROUP)
+        float* const row_scales = workspace.row_scales.room(rows);
+        for (int64_t row = 0; row < rows; ++row) {
+            const Scale scale = scale_of(x + row * inputs);
+            quantize(x + row * inputs, inputs, stride, scale, quantized + row * stride);
+            row_scales[row] = scale.of_steps;
+        }
+        for_each_tile(rows, workspace, [&](auto height, int64_t row, int64_t panel) {
+            tile<decltype(height)::value>(quantized, row_scales, row, panel, y, epilogue);
         });
     }
 
 private:
-    // Returns the scale, which is not a number where one of the inputs is not, or is infinite.
-    float quantize(const float* x, uint8_t* q) const {
+    struct Scale {
+        float of_steps;  // what a step is worth: not a number where one of the inputs is not, or is infinite
+        float inverse;   // how many steps 1 is
+    };
+
+    Scale scale_of(const float* x) const {
         float largest = 0.0f, zero = 0.0f;
 #pragma omp simd reduction(max : largest) reduction(+ : zero)
         for (int64_t k = 0; k < inputs; ++k) {
             largest = std::max(largest, std::fabs(x[k]));
             zero += 0.0f * x[k];
         }
-        if (zero != 0.0f) {
-            std::fill_n(q, inputs, static_cast<uint8_t>(SHIFT));
-            return zero;
-        }
-        const float inverse = largest > SMALLEST ? INPUT_LIMIT / largest : 0;
+        if (zero != 0.0f) return {zero, NAN};
+        return {largest / INPUT_LIMIT, largest > SMALLEST ? INPUT_LIMIT / largest : 0};
+    }
+
+    // To `size` bytes, of which `count` are inputs.
+    static void quantize(const float* x, int64_t count, int64_t size, Scale scale, uint8_t* q) {
+        const float inverse = scale.inverse;
+        if (std::isnan(inverse)) count = 0;
 #pragma omp simd
-        for (int64_t k = 0; k < inputs; ++k)
+        for (int64_t k = 0; k < count; ++k)
             q[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(x[k] * inverse)) + SHIFT);
-        return largest / INPUT_LIMIT;
+        std::fill(q + count, q + size, static_cast<uint8_t>(SHIFT));
     }
 
     template <int ROWS>
-    void tile(const uint8_t* x, const float* scales_x, int64_t first_row, int64_t panel, float* y, Then then) const {
+    void tile(const uint8_t* x, const float* scales_x, int64_t first_row, int64_t panel, float* y, Epilogue epilogue) const {
         Ints sums[ROWS][2] = {};
         const int8_t* w = weights.data() + panel * groups * PANEL * GROUP;
         const int64_t stride = groups * GROUP;
@@ -121,36 +128,35 @@ private:
         }
 #pragma GCC unroll 16
         for (int row = 0; row < ROWS; ++row)
-            take(sums[row][0], sums[row][1], scales_x[first_row + row], panel, y + (first_row + row) * outputs, then);
+            dequantize(sums[row][0], sums[row][1], scales_x[first_row + row], panel, y + (first_row + row) * outputs, epilogue);
     }
 
-    void take(Ints first, Ints second, float scale_x, int64_t panel, float* row, Then then) const {
+    // Store a tile's row of one panel.
+    void dequantize(Ints first, Ints second, float scale_x, int64_t panel, float* row, Epilogue epilogue) const {
         const int32_t* shift = shifts.data() + panel * PANEL;
         const float* scale = scales.data() + panel * PANEL;
         const auto number = [&](Ints sum, int64_t lane) {
             return __builtin_convertvector(sum - load<Ints>(shift + lane), Floats) * load<Floats>(scale + lane) * scale_x;
         };
-        finish(number(first, 0), number(second, LANES), panel, row, then);
+        finish(number(first, 0), number(second, LANES), panel, row, epilogue);
     }
 
 #if defined(__AMX_TILE__)
-    void apply_by_tiles(const float* x, int64_t rows, float* y, Then then) const {
-        static thread_local std::vector<uint8_t> quantized;  // in tiles
-        static thread_local std::vector<float> row_scales;
+    void apply_by_tiles(const float* x, int64_t rows, float* y, Epilogue epilogue, Workspace& workspace) const {
         const int64_t blocks = groups / TILE;
-        quantized.resize(parts_of(rows, TILE) * blocks * TILE_BYTES);
-        row_scales.resize(rows);
-        uint8_t* const inputs_8 = quantized.data();
-        float* const scales_x = row_scales.data();
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
+        uint8_t* const quantized = workspace.quantized.room(parts_of(rows, TILE) * blocks * TILE_BYTES);  // in tiles
+        float* const row_scales = workspace.row_scales.room(rows);
+#pragma omp parallel for num_threads(workspace.threads) schedule(static) if (worth_threads(rows, workspace))
         for (int64_t row = 0; row < rows; ++row) {
-            static thread_local std::vector<uint8_t> one;
-            one.resize(groups * GROUP);
-            scales_x[row] = quantize(x + row * inputs, one.data());
-            for (int64_t block = 0; block < blocks; ++block)
-                std::copy_n(one.data() + block * TILE_WIDTH, TILE_WIDTH, inputs_8 + place_in_tiles(row, block, blocks));
+            const float* const from = x + row * inputs;
+            const Scale scale = scale_of(from);
+            for (int64_t block = 0; block < blocks; ++block) {
+                const int64_t first = block * TILE_WIDTH, count = std::max<int64_t>(0, std::min(TILE_WIDTH, inputs - first));
+                quantize(from + first, count, TILE_WIDTH, scale, quantized + place_in_tiles(row, block, blocks));
+            }
+            row_scales[row] = scale.of_steps;
         }
-#pragma omp parallel num_threads(thread_count) if (worth_threads(rows))
+#pragma omp parallel num_threads(workspace.threads) if (worth_threads(rows, workspace))
         {
             const Tiles configured;
 #pragma omp for schedule(static)
@@ -158,13 +164,13 @@ private:
                 for (int64_t first = 0; first < rows; first += 2 * TILE) {
                     alignas(64) int32_t sums[2 * TILE][PANEL];
                     if (first + TILE < rows)
-                        multiply<true>(inputs_8, first, panel, sums[0]);
+                        multiply<true>(quantized, first, panel, sums[0]);
                     else
-                        multiply<false>(inputs_8, first, panel, sums[0]);
+                        multiply<false>(quantized, first, panel, sums[0]);
                     const int64_t behind = std::min(rows, first + 2 * TILE);
                     for (int64_t row = first; row < behind; ++row) {
                         const int32_t* of_row = sums[row - first];
-                        take(load<Ints>(of_row), load<Ints>(of_row + LANES), scales_x[row], panel, y + row * outputs, then);
+                        dequantize(load<Ints>(of_row), load<Ints>(of_row + LANES), row_scales[row], panel, y + row * outputs, epilogue);
                     }
                 }
         }

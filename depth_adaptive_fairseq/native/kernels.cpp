@@ -1,6 +1,9 @@
 // What kernels.py calls. All arrays are contiguous and row-major; numbers are float32 and int64 unless their type says otherwise.
 
+#include <cstdio>
 #include <exception>
+#include <new>
+#include <stdexcept>
 
 #include "encoder_block.h"
 #include "float_linear.h"
@@ -31,14 +34,38 @@ bool may_use_tiles() {
 #endif
 }
 
+enum Outcome : int32_t { DONE = 0, OUT_OF_MEMORY = 1, FAILED = 2 };
+
+// What the last call of this thread that failed died of.
+thread_local char failure[400];
+
 template <class Function>
-bool enough_memory(const Function& function) {
+Outcome attempt(const Function& function) {
+    const auto because = [](Outcome outcome, const char* reason) {
+        std::snprintf(failure, sizeof failure, "%s", reason);
+        return outcome;
+    };
     try {
         function();
-        return true;
-    } catch (const std::exception&) {  // std::bad_alloc, or std::length_error where the size itself is absurd
-        return false;
+        return DONE;
+    } catch (const std::bad_alloc& error) {
+        return because(OUT_OF_MEMORY, error.what());
+    } catch (const std::length_error& error) {  // the size itself is absurd
+        return because(OUT_OF_MEMORY, error.what());
+    } catch (const std::exception& error) {
+        return because(FAILED, error.what());
+    } catch (...) {
+        return because(FAILED, "an unknown exception");
     }
+}
+
+// A call that works in a workspace, which belongs to it meanwhile.
+template <class Function>
+Outcome attempt_in(Workspace* workspace, const Function& function) {
+    return attempt([&] {
+        workspace->begin();
+        function();
+    });
 }
 
 }  // namespace
@@ -61,45 +88,66 @@ int32_t instruction_set() {
 // What the library was compiled from (see setup.py): another version of these sources is not called.
 int64_t sources() { return SOURCES; }
 
+// A line for each structure that kernels.py repeats (see layout.h).
+const char* layouts() {
+    static const std::string all = layouts_of<BlockLayers, Hypotheses, BlockState, Classifier, CandidateOptions, ExitRule, SearchStep>();
+    return all.c_str();
+}
+
+const char* last_failure() { return failure; }
+
 void set_threads(int32_t threads) { thread_count = threads; }
 
-// Null where there is no memory left; the functions below return whether there was enough.
-void* linear_new(const float* weight, const float* bias, int64_t outputs, int64_t inputs, int32_t int8) {
-    Linear* made = nullptr;
-    enough_memory([&] {
+// All functions below that return a number return an Outcome.
+
+int32_t workspace_new(Workspace** made) {
+    return attempt([&] { *made = new Workspace; });
+}
+
+void workspace_delete(Workspace* workspace) { delete workspace; }
+
+int64_t workspace_bytes(const Workspace* workspace) { return workspace->bytes; }
+
+int32_t linear_new(Linear** made, const float* weight, const float* bias, int64_t outputs, int64_t inputs, int32_t int8) {
+    return attempt([&] {
         if (int8)
-            made = new Int8Linear(weight, bias, outputs, inputs);
+            *made = new Int8Linear(weight, bias, outputs, inputs);
         else
-            made = new FloatLinear(weight, bias, outputs, inputs);
+            *made = new FloatLinear(weight, bias, outputs, inputs);
     });
-    return made;
 }
 
-void linear_delete(void* handle) { delete static_cast<Linear*>(handle); }
+void linear_delete(Linear* linear) { delete linear; }
 
-bool linear_apply(const void* handle, const float* x, int64_t rows, float* y) {
-    return enough_memory([&] { linear(handle).apply(x, rows, y, Then::assign); });
+int32_t linear_apply(Workspace* workspace, const Linear* linear, const float* x, int64_t rows, float* y) {
+    return attempt_in(workspace, [&] { linear->apply(x, rows, y, Epilogue::store, *workspace); });
 }
 
-bool decoder_block_run(const BlockLayers* layers, BlockState* state, float* hidden) {
-    return enough_memory([&] { DecoderBlock(*layers, *state, hidden).run(); });
+int32_t decoder_block_run(Workspace* workspace, const BlockLayers* layers, BlockState* state, float* hidden) {
+    return attempt_in(workspace, [&] { DecoderBlock(*layers, *state, hidden, *workspace).run(); });
 }
 
-bool encoder_block_run(const BlockLayers* layers, float* hidden, int64_t sentences, int64_t length, const uint8_t* real) {
-    return enough_memory([&] { EncoderBlock(*layers, hidden, sentences, length, real).run(); });
+int32_t encoder_block_run(Workspace* workspace, const BlockLayers* layers, float* hidden, int64_t sentences, int64_t length,
+                          const uint8_t* attended) {
+    return attempt_in(workspace, [&] { EncoderBlock(*layers, hidden, sentences, length, attended, *workspace).run(); });
 }
 
-bool choose_of_logits(float* logits, int64_t rows, int64_t vocabulary, const Choice* choice, float* scores, int64_t* tokens) {
-    return enough_memory([&] { choose(logits, rows, vocabulary, *choice, scores, tokens); });
+int32_t candidates_of_logits(Workspace* workspace, float* logits, int64_t rows, int64_t vocabulary, const CandidateOptions* options,
+                             float* scores, int64_t* tokens) {
+    return attempt_in(workspace,
+                      [&] { find_candidates(logits, rows, vocabulary, *options, always, in_order, scores, tokens, *workspace); });
 }
 
-bool choose_of_states(const Classifier* classifier, const float* hidden, int64_t rows, const Choice* choice, float* scores,
-                      int64_t* tokens) {
-    return enough_memory([&] { classify(*classifier, hidden, rows, *choice, scores, tokens); });
+int32_t candidates_of_states(Workspace* workspace, const Classifier* classifier, const float* hidden, int64_t rows,
+                             const CandidateOptions* options, float* scores, int64_t* tokens) {
+    return attempt_in(workspace, [&] { classify(*classifier, hidden, rows, *options, always, in_order, scores, tokens, *workspace); });
 }
 
-bool search_step_run(const SearchStep* step, Hypotheses* hypotheses, const int64_t* newest, int64_t rows, const Choice* choice,
-                     float* scores, int64_t* tokens, int64_t* exits) {
-    return enough_memory([&] { Step(*step, *hypotheses).run(newest, rows, *choice, scores, tokens, exits); });
+int32_t search_step_run(Workspace* workspace, const SearchStep* step, Hypotheses* hypotheses, const int64_t* newest,
+                        const int64_t* known_exits, int64_t rows, const CandidateOptions* options, float* scores, int64_t* tokens,
+                        int64_t* exits) {
+    return attempt_in(workspace, [&] {
+        Step(*step, *hypotheses, *options, scores, tokens, exits, *workspace).run(newest, known_exits, rows);
+    });
 }
 }

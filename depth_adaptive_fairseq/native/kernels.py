@@ -1,161 +1,39 @@
 """Calls the C++ library beside this file: ``kernels.cpp``, compiled once for each instruction set when the package is installed.
 
-Where there is none, for want of a compiler or on a processor that no copy fits, PyTorch does the same more slowly.
+Where there is none, for want of a compiler or on a processor that no copy fits, PyTorch does the same more slowly, and
+:func:`reason` says why. All functions here work in the calling thread's own :class:`Workspace`, and raise:
+
+- ``MemoryError`` where there is not enough memory for a batch,
+- ``RuntimeError`` with what the library says where anything else goes wrong.
 """
 
 import ctypes
-from functools import lru_cache
-from pathlib import Path
+import threading
 from typing import List, Optional, Tuple
 from weakref import finalize
-from zlib import crc32
 
 import numpy as np
 from torch import Tensor, nn
 
-# In the order of kernels.cpp's instruction_set().
-INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "amx")
-
-_Pointer, _Integer, _Float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-
-
-class BlockLayers(ctypes.Structure):
-    """A block, as sublayers.h describes it."""
-
-    _fields_ = [
-        *(
-            (name, _Pointer)
-            for name in "query keys_values self_out cross_query cross_keys_values cross_out inner outer".split()
-        ),
-        *((f"{name}_norm_{part}", _Pointer) for name in ("self", "cross", "final") for part in ("weight", "bias")),
-        *((f"{name}_norm_epsilon", _Float) for name in ("self", "cross", "final")),
-        ("pre_norm", ctypes.c_int32),
-        ("width", _Integer),
-        ("heads", _Integer),
-    ]
+from depth_adaptive_fairseq.native import loading
+from depth_adaptive_fairseq.native.loading import INSTRUCTION_SETS, available  # noqa: F401
+from depth_adaptive_fairseq.native.structures import (  # noqa: F401
+    Activation, BlockLayers, BlockState, CandidateOptions, Classifier, Comparison, ExitRule, Hypotheses, SearchStep, Statistic,
+)  # fmt: skip
 
 
-class Hypotheses(ctypes.Structure):
-    """What all blocks know of the hypotheses, as decoder_block.h describes it."""
-
-    _fields_ = [
-        ("entries", _Pointer),
-        ("length", _Integer),
-        ("stride", _Integer),
-        ("sentences", _Pointer),
-        ("exit_states", _Pointer),
-        ("lowest_exit", _Integer),
-    ]
-
-
-class BlockState(ctypes.Structure):
-    """What a decoder block keeps and runs on, as decoder_block.h describes it."""
-
-    _fields_ = [
-        ("number", _Integer),
-        ("rows", _Pointer),
-        ("count", _Integer),
-        ("hypotheses", ctypes.POINTER(Hypotheses)),
-        *((name, _Pointer) for name in "prefix filled encoder_states source source_filled source_real".split()),
-        ("source_length", _Integer),
-        ("projected", _Integer),
-        ("classified", _Integer),
-    ]
-
-
-class Classifier(ctypes.Structure):
-    """An exit's classifier, as classifier.h describes it."""
-
-    _fields_ = [("norm_weight", _Pointer), ("norm_bias", _Pointer), ("norm_epsilon", _Float), ("projection", _Pointer)]
-
-
-class Choice(ctypes.Structure):
-    """Which tokens are the best, as classifier.h describes it.
-
-    Fields:
-        suppressed, num_suppressed: tokens that must not follow, int64.
-        penalized, penalty: a token that loses *penalty* behind the softmax.
-        wanted: how many of the best.
-    """
-
-    _fields_ = [
-        ("suppressed", _Pointer),
-        ("num_suppressed", _Integer),
-        ("penalized", _Integer),
-        ("penalty", _Float),
-        ("wanted", _Integer),
-    ]
-
-
-class SearchStep(ctypes.Structure):
-    """What a whole step runs on, as search_step.h describes it."""
-
-    _fields_ = [
-        ("blocks", _Integer),
-        ("width", _Integer),
-        ("layers", ctypes.POINTER(BlockLayers)),
-        ("states", ctypes.POINTER(BlockState)),
-        ("classifiers", ctypes.POINTER(Classifier)),
-        ("embedding", _Pointer),
-        ("embedding_scale", _Float),
-        ("position", _Pointer),
-        ("first_entry", _Integer),
-        ("fixed_exit", _Integer),
-        ("halting_weights", ctypes.POINTER(_Pointer)),
-        ("halting_biases", ctypes.POINTER(_Float)),
-        ("thresholds", ctypes.POINTER(_Float)),
-    ]
-
-
-def _raise_memory_error(result, function, arguments):
-    if not result:
-        raise MemoryError("the decoding kernels could not get the memory that they need; decode smaller batches (--max-tokens)")
-    return result
-
-
-_FOUND = [ctypes.POINTER(Choice), _Pointer, _Pointer]  # what is wanted, scores, tokens
-_SIGNATURES = {
-    "instruction_set": ([], ctypes.c_int32),
-    "sources": ([], _Integer),
-    "set_threads": ([ctypes.c_int32], None),
-    "linear_new": ([_Pointer, _Pointer, _Integer, _Integer, ctypes.c_int32], _Pointer),
-    "linear_delete": ([_Pointer], None),
-    "linear_apply": ([_Pointer, _Pointer, _Integer, _Pointer], ctypes.c_bool),
-    "decoder_block_run": ([ctypes.POINTER(BlockLayers), ctypes.POINTER(BlockState), _Pointer], ctypes.c_bool),
-    "encoder_block_run": ([ctypes.POINTER(BlockLayers), _Pointer, _Integer, _Integer, _Pointer], ctypes.c_bool),
-    "choose_of_logits": ([_Pointer, _Integer, _Integer, *_FOUND], ctypes.c_bool),
-    "choose_of_states": ([ctypes.POINTER(Classifier), _Pointer, _Integer, *_FOUND], ctypes.c_bool),
-    "search_step_run": (
-        [ctypes.POINTER(SearchStep), ctypes.POINTER(Hypotheses), _Pointer, _Integer, *_FOUND, _Pointer],
-        ctypes.c_bool,
-    ),
-}
-
-
-def available() -> List[str]:
-    """The instruction sets that a copy of the library exists for and that this processor has, the best last."""
-    found = []
-    best = 0
-    for number, name in enumerate(INSTRUCTION_SETS):
-        library = _open(name) if number <= best else None
-        if number == 0 and library is not None:
-            best = library.instruction_set()
-        if library is not None:
-            found.append(name)
-    return found
-
-
-@lru_cache(maxsize=None)
 def library() -> Optional[ctypes.CDLL]:
-    """The best copy that this processor can run, or None."""
-    names = available()
-    return load(names[-1]) if names else None
+    """The copy that decodes, or None (see :func:`reason`).
+
+    Raises:
+        DepthAdaptiveError: ``DEPTH_ADAPTIVE_KERNELS`` names one that is not there.
+    """
+    return loading.chosen().library
 
 
-def set_threads(threads: int) -> None:
-    """Let all kernels use so many threads from now on."""
-    if library() is not None:
-        library().set_threads(threads)
+def reason() -> Optional[str]:
+    """Why :func:`library` gives None; None where it does not."""
+    return loading.chosen().reason
 
 
 def load(name: str) -> ctypes.CDLL:
@@ -164,36 +42,44 @@ def load(name: str) -> ctypes.CDLL:
     Raises:
         OSError: there is none.
     """
-    found = _open(name)
-    if found is None:
-        raise OSError(f"no kernels were compiled for {name}; install the package again where there is a C++ compiler")
-    return found
+    copy = loading.find(name)
+    if copy.library is None:
+        raise OSError(copy.reason)
+    return copy.library
 
 
-@lru_cache(maxsize=None)
-def _open(name: str) -> Optional[ctypes.CDLL]:
-    for path in sorted(Path(__file__).parent.glob(f"_kernels_{name}.*so")):
-        try:
-            opened = ctypes.CDLL(str(path))
-        except OSError:  # of another platform or Python
-            continue
-        if not all(hasattr(opened, function) for function in _SIGNATURES):
-            continue  # compiled from older sources
-        for function, (arguments, result) in _SIGNATURES.items():
-            getattr(opened, function).argtypes = arguments
-            getattr(opened, function).restype = result
-            if result in (ctypes.c_bool, _Pointer):
-                getattr(opened, function).errcheck = _raise_memory_error
-        if opened.sources() == _sources():
-            return opened
-    return None
+def set_threads(threads: int) -> None:
+    """Let all kernels use so many threads from now on."""
+    if library() is not None:
+        library().set_threads(threads)
 
 
-@lru_cache(maxsize=None)
-def _sources() -> int:
-    """What the library's function of that name gives when it was compiled from the files beside this one."""
-    sources = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in (".h", ".cpp"))
-    return crc32(b"".join(path.read_bytes() for path in sources))
+class Workspace:
+    """The memory that calls of one thread work in; given back when nothing refers to it any more.
+
+    Its room is what the largest call so far needed.
+    """
+
+    def __init__(self, library: ctypes.CDLL):
+        self.handle = _made(library.workspace_new)
+        self._bytes = library.workspace_bytes
+        finalize(self, library.workspace_delete, self.handle)
+
+    @property
+    def bytes(self) -> int:
+        """What it holds."""
+        return self._bytes(self.handle)
+
+
+_OF_THREAD = threading.local()
+
+
+def workspace(library: ctypes.CDLL) -> Workspace:
+    """The calling thread's own, as long as the thread lives."""
+    spaces = _OF_THREAD.__dict__.setdefault("spaces", {})
+    if library._name not in spaces:
+        spaces[library._name] = Workspace(library)
+    return spaces[library._name]
 
 
 class Linear:
@@ -203,23 +89,31 @@ class Linear:
         weight: ``(outputs, inputs)``, float32; copied.
         bias: ``(outputs,)``, or None.
         int8: symmetric int8 weights with a scale for each output, and inputs quantised as they come, a scale for each row.
+        library: the copy of the kernels.
     """
 
-    def __init__(self, weight: Tensor, bias: Optional[Tensor], int8: bool, kernels: ctypes.CDLL):
+    def __init__(self, weight: Tensor, bias: Optional[Tensor], int8: bool, library: ctypes.CDLL):
         weight = weight.detach().float().contiguous()
         bias = None if bias is None else bias.detach().float().contiguous()
         self.outputs, self.inputs = weight.shape
-        self._apply = kernels.linear_apply
+        self._library = library
         address = None if bias is None else bias.data_ptr()
-        self.handle = kernels.linear_new(weight.data_ptr(), address, self.outputs, self.inputs, int8)
-        finalize(self, kernels.linear_delete, self.handle)
+        self.handle = _made(library.linear_new, weight.data_ptr(), address, self.outputs, self.inputs, int8)
+        finalize(self, library.linear_delete, self.handle)
 
     def __call__(self, x: Tensor) -> Tensor:
         """From ``(..., inputs)`` to ``(..., outputs)``."""
         x = x.float().contiguous()  # autocast may have made it something else
         result = x.new_empty(*x.shape[:-1], self.outputs)
-        self._apply(self.handle, x.data_ptr(), x.numel() // self.inputs, result.data_ptr())
+        space = workspace(self._library).handle
+        self._library.linear_apply(space, self.handle, x.data_ptr(), x.numel() // self.inputs, result.data_ptr())
         return result
+
+
+def _made(make, *arguments) -> int:
+    handle = ctypes.c_void_p()
+    make(ctypes.byref(handle), *arguments)
+    return handle.value
 
 
 def classifier(norm: Optional[nn.LayerNorm], projection: Linear) -> Classifier:
@@ -229,33 +123,77 @@ def classifier(norm: Optional[nn.LayerNorm], projection: Linear) -> Classifier:
     return Classifier(norm.weight.data_ptr(), norm.bias.data_ptr(), norm.eps, projection.handle)
 
 
-def choice(wanted: int, suppressed: np.ndarray, penalized: int, penalty: float) -> Choice:
-    """See :class:`Choice`; the caller keeps *suppressed*, int64, alive."""
-    return Choice(suppressed.ctypes.data, suppressed.size, penalized, penalty, wanted)
+def run_decoder_block(library: ctypes.CDLL, layers: BlockLayers, state: BlockState, hidden: Tensor) -> None:
+    """Replace *hidden*, h^{n-1} of the rows of *state*, contiguous float32, ``(state.count, width)``, by h^n."""
+    library.decoder_block_run(workspace(library).handle, layers, state, hidden.data_ptr())
 
 
-def best_of_logits(kernels: ctypes.CDLL, logits: Tensor, choice: Choice) -> Tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities and tokens of the best continuations, both ``(rows, wanted)``, sorted.
+def run_encoder_block(library: ctypes.CDLL, layers: BlockLayers, hidden: Tensor, attended: Optional[Tensor]) -> None:
+    """Replace *hidden*, contiguous float32, ``(sentences, length, width)``, by the block's output.
+
+    Args:
+        attended: False at padding, ``(sentences, length)``, contiguous; or None. What comes out at padding means nothing.
+    """
+    address = None if attended is None else attended.data_ptr()
+    library.encoder_block_run(workspace(library).handle, layers, hidden.data_ptr(), hidden.size(0), hidden.size(1), address)
+
+
+def candidates_of_logits(
+    library: ctypes.CDLL, logits: Tensor, options: CandidateOptions
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities and tokens of the best continuations, both ``(rows, options.count)``, sorted.
 
     Args:
         logits: ``(rows, V)``; those of suppressed and penalized tokens are overwritten.
     """
     logits = logits.float().contiguous()
-    scores, tokens = room_for_best(logits.size(0), choice)
-    kernels.choose_of_logits(logits.data_ptr(), *logits.shape, choice, scores.ctypes.data, tokens.ctypes.data)
+    scores, tokens = _room_for_candidates(logits.size(0), options)
+    where = (scores.ctypes.data, tokens.ctypes.data)
+    library.candidates_of_logits(workspace(library).handle, logits.data_ptr(), *logits.shape, options, *where)
     return scores, tokens
 
 
-def best_of_states(
-    kernels: ctypes.CDLL, classifier: Classifier, states: Tensor, choice: Choice
+def candidates_of_states(
+    library: ctypes.CDLL, classifier: Classifier, states: Tensor, options: CandidateOptions
 ) -> Tuple[np.ndarray, np.ndarray]:
     """The same from h^n, ``(rows, width)``."""
     states = states.float().contiguous()
-    scores, tokens = room_for_best(states.size(0), choice)
-    kernels.choose_of_states(classifier, states.data_ptr(), states.size(0), choice, scores.ctypes.data, tokens.ctypes.data)
+    scores, tokens = _room_for_candidates(states.size(0), options)
+    where = (scores.ctypes.data, tokens.ctypes.data)
+    library.candidates_of_states(workspace(library).handle, classifier, states.data_ptr(), states.size(0), options, *where)
     return scores, tokens
 
 
-def room_for_best(rows: int, choice: Choice) -> Tuple[np.ndarray, np.ndarray]:
-    """Where scores and tokens are written to."""
-    return np.empty((rows, choice.wanted), dtype=np.float32), np.empty((rows, choice.wanted), dtype=np.int64)
+def run_search_step(
+    library: ctypes.CDLL,
+    step: SearchStep,
+    hypotheses: Hypotheses,
+    newest: np.ndarray,
+    options: CandidateOptions,
+    known_exits: Optional[np.ndarray] = None,
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A whole step: all blocks, exits by *step.rule*, and the candidates of each row.
+
+    Args:
+        newest: token of each row, ``(rows,)``.
+        known_exits: of each row, from 1, ``(rows,)``; where the rule's statistic is ``KNOWN_EXITS``. A row whose exit is beyond
+            the last leaves at the last.
+
+    Returns:
+        log-probabilities and tokens, both ``(rows, options.count)``, the best first; and the exit of each row, ``(rows,)``.
+    """
+    newest = np.ascontiguousarray(newest, dtype=np.int64)
+    if known_exits is not None:
+        known_exits = np.ascontiguousarray(known_exits, dtype=np.int64)
+        assert known_exits.shape == newest.shape
+    scores, tokens = _room_for_candidates(newest.size, options)
+    exits = np.empty(newest.size, dtype=np.int64)
+    library.search_step_run(
+        workspace(library).handle, step, hypotheses, newest.ctypes.data, None if known_exits is None else known_exits.ctypes.data,
+        newest.size, options, scores.ctypes.data, tokens.ctypes.data, exits.ctypes.data,
+    )  # fmt: skip
+    return scores, tokens, exits
+
+
+def _room_for_candidates(rows: int, options: CandidateOptions) -> Tuple[np.ndarray, np.ndarray]:
+    return np.empty((rows, options.count), dtype=np.float32), np.empty((rows, options.count), dtype=np.int64)

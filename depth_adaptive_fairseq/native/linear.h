@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "simd.h"
+#include "workspace.h"
 
 namespace {
 
@@ -21,7 +22,8 @@ inline void prefetch(const void* weights) {
         __builtin_prefetch(static_cast<const char*>(weights) + AHEAD + line);
 }
 
-enum class Then { assign, relu, add };  // what becomes of x W^T + b: stored, its positive part stored, or added
+// What becomes of x W^T + b before it leaves the registers: it is stored, its positive part is, or it is added to what is there.
+enum class Epilogue { store, relu, add };
 
 inline Floats positive(Floats x) {
     const Floats zero{};
@@ -36,20 +38,22 @@ public:
     }
     virtual ~Linear() = default;
 
-    // y = x W^T + b (see Then) for `rows` rows of x, (rows, inputs), and y, (rows, outputs).
-    virtual void apply(const float* x, int64_t rows, float* y, Then then) const = 0;
+    // y = x W^T + b (see Epilogue) for `rows` rows of x, (rows, inputs), and y, (rows, outputs).
+    virtual void apply(const float* x, int64_t rows, float* y, Epilogue epilogue, Workspace& workspace) const = 0;
 
     const int64_t outputs, inputs, panels;
 
 protected:
-    bool worth_threads(int64_t rows) const { return thread_count > 1 && rows * outputs * inputs > 100000; }
+    bool worth_threads(int64_t rows, const Workspace& workspace) const {
+        return workspace.threads > 1 && rows * outputs * inputs > 100000;
+    }
 
     // tile(height, row, panel) for all rows and panels; the height is a constant, of at most TILE_ROWS. Tiles are about equally
     // high: a low one waits for its few sums.
     template <class Tile>
-    void for_each_tile(int64_t rows, const Tile& tile) const {
+    void for_each_tile(int64_t rows, const Workspace& workspace, const Tile& tile) const {
         const int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-#pragma omp parallel for num_threads(thread_count) schedule(static) if (worth_threads(rows))
+#pragma omp parallel for num_threads(workspace.threads) schedule(static) if (worth_threads(rows, workspace))
         for (int64_t panel = 0; panel < panels; ++panel)
             for (int64_t number = 0; number < tiles; ++number) {
                 const int64_t row = number * rows / tiles;
@@ -66,18 +70,18 @@ protected:
     }
 
     // Store a tile's row of one panel.
-    void finish(Floats first, Floats second, int64_t panel, float* row, Then then) const {
+    void finish(Floats first, Floats second, int64_t panel, float* row, Epilogue epilogue) const {
         const float* b = bias.data() + panel * PANEL;
         first += load<Floats>(b);
         second += load<Floats>(b + LANES);
         float* to = row + panel * PANEL;
         const int64_t width = std::min<int64_t>(PANEL, outputs - panel * PANEL);
-        if (then == Then::relu) {
+        if (epilogue == Epilogue::relu) {
             first = positive(first);
             second = positive(second);
         }
         if (width == PANEL) {
-            if (then == Then::add) {
+            if (epilogue == Epilogue::add) {
                 first += load<Floats>(to);
                 second += load<Floats>(to + LANES);
             }
@@ -88,7 +92,7 @@ protected:
         float last[PANEL];
         store(last, first);
         store(last + LANES, second);
-        for (int64_t j = 0; j < width; ++j) to[j] = then == Then::add ? to[j] + last[j] : last[j];
+        for (int64_t j = 0; j < width; ++j) to[j] = epilogue == Epilogue::add ? to[j] + last[j] : last[j];
     }
 
     std::vector<float> bias;  // (panels x PANEL)

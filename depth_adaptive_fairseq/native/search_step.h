@@ -1,54 +1,62 @@
-// A whole step of beam search, from the newest tokens to the best continuations of each row, for exits that are fixed, or that
-// a geometric-like halting classifier or the confidence of the prediction chooses.
+// A whole step of beam search: from the newest tokens to the candidates of each row, exits by an ExitRule.
 #pragma once
 
 #include "classifier.h"
 #include "decoder_block.h"
+#include "exit_rule.h"
 
-// The layout of this structure is repeated in kernels.py.
 extern "C" {
 
+// kernels.py repeats this structure.
 struct SearchStep {
     int64_t blocks, width;
     const BlockLayers* layers;      // of each block
     BlockState* states;             // of each block
     const Classifier* classifiers;  // of each exit
-    const float* embedding;         // (vocabulary, width)
+    const ExitRule* rule;
+    const float* embedding;  // (vocabulary, width)
     float embedding_scale;
     const float* position;  // of the step, (width), or null
     int64_t first_entry;    // of the step's tokens
-    int64_t fixed_exit;     // of all tokens, or 0: chosen token by token
-    const float* const* halting_weights;  // of each exit but the last, (width), or null: by confidence
-    const float* halting_biases;          // (blocks - 1)
-    const float* thresholds;              // tau_n, (blocks - 1)
 };
 }
 
 namespace {
 
+LAYOUT(SearchStep,
+       FIELD(blocks) FIELD(width) FIELD(layers) FIELD(states) FIELD(classifiers) FIELD(rule) FIELD(embedding)
+       FIELD(embedding_scale) FIELD(position) FIELD(first_entry))
+
 class Step {
 public:
-    Step(const SearchStep& step, Hypotheses& hypotheses) : step(step), hypotheses(hypotheses), width(step.width) {}
+    // Args:
+    //   options: of the candidates.
+    //   scores, tokens: of the candidates, (rows, options.count).
+    //   exits: from 1, (rows).
+    Step(const SearchStep& step, Hypotheses& hypotheses, const CandidateOptions& options, float* scores, int64_t* tokens, int64_t* exits,
+         Workspace& workspace)
+        : step(step), hypotheses(hypotheses), options(options), scores(scores), tokens(tokens), exits(exits), workspace(workspace),
+          width(step.width) {}
 
     // Args:
     //   newest: tokens, (rows).
-    //   scores, tokens: of the best continuations, (rows, wanted).
-    //   exits: from 1, (rows).
-    void run(const int64_t* newest, int64_t rows, const Choice& choice, float* scores, int64_t* tokens, int64_t* exits) {
-        static thread_local Buffer states;
-        static thread_local std::vector<int64_t> running;
-        float* hidden = room(states, rows * width);
+    //   known_exits: of each row, from 1, where the rule wants them.
+    void run(const int64_t* newest, const int64_t* known_exits, int64_t rows) {
+        const ExitDecisions decisions(*step.rule, step.blocks, width, known_exits, rows, workspace);
+        float* const hidden = workspace.hidden.room(rows * width);
+        int64_t* const running = workspace.running.room(rows);
         embed(newest, rows, hidden);
-        running.resize(rows);
         for (int64_t row = 0; row < rows; ++row) running[row] = row;
+        int64_t count = rows;
         for (int64_t n = 1; n <= step.blocks; ++n) {
             BlockState& state = step.states[n - 1];
-            state.rows = running.data();
-            state.count = running.size();
+            state.rows = running;
+            state.count = count;
             state.classified = 0;
-            if (running.empty()) continue;  // its count tells that nothing was done
-            DecoderBlock(step.layers[n - 1], state, hidden).run();
-            leave(n, running, hidden, choice, scores, tokens, exits);
+            if (count == 0) continue;  // which tells that nothing was done
+            decisions.before_block(hidden, count);
+            DecoderBlock(step.layers[n - 1], state, hidden, workspace).run();
+            count = leave(n, decisions, running, hidden, count);
         }
     }
 
@@ -62,69 +70,61 @@ private:
         }
     }
 
-    // What is known about the rows that still run, behind a block.
-    struct Predictions {
-        Buffer scores, confidences;
-        std::vector<int64_t> tokens;
-    };
+    // Take the rows that leave at n out of `running` and `hidden`, keep their states, and find their candidates; returns how many
+    // stay.
+    int64_t leave(int64_t n, const ExitDecisions& decisions, int64_t* running, float* hidden, int64_t count) {
+        uint8_t* const leaves = workspace.leaves.room(count);
+        const bool last = n == step.blocks, classified = !last && decisions.by_prediction();
+        const auto row_of = [running](int64_t i) { return running[i]; };
+        if (last)
+            std::fill_n(leaves, count, uint8_t{1});
+        else if (classified)
+            find(n, hidden, count, [&](int64_t i, LogitRow& row) { return leaves[i] = decisions.leaves(n, running[i], row); }, row_of);
+        else
+            decisions.leaves(n, running, hidden, count, leaves);
 
-    // Whether a token with state h^n leaves: at the first n < N where chi^n, or the largest probability, exceeds tau_n.
-    bool leaves(int64_t n, const float* state, float confidence) const {
-        if (n == step.blocks) return true;
-        if (step.fixed_exit != 0) return n == step.fixed_exit;
-        if (step.halting_weights == nullptr) return confidence > step.thresholds[n - 1];
-        const float logit = product(state, step.halting_weights[n - 1], width) + step.halting_biases[n - 1];
-        return 1.0f / (1.0f + std::exp(-logit)) > step.thresholds[n - 1];
-    }
-
-    // Take those that leave out of `running` and `hidden`, keep their states, and find their best tokens.
-    void leave(int64_t n, std::vector<int64_t>& running, float* hidden, const Choice& choice, float* scores, int64_t* tokens,
-               int64_t* exits) {
-        static thread_local Predictions predictions;
-        static thread_local Buffer states;
-        static thread_local std::vector<int64_t> leaving;  // places in `running`
-        const bool by_confidence = step.fixed_exit == 0 && step.halting_weights == nullptr && n < step.blocks;
-        if (by_confidence) predict(n, hidden, running.size(), choice, step.thresholds[n - 1], predictions);
-
-        leaving.clear();
-        for (size_t i = 0; i < running.size(); ++i)
-            if (leaves(n, hidden + i * width, by_confidence ? predictions.confidences[i] : 0.0f)) leaving.push_back(i);
-        if (leaving.empty()) return;
-        float* left = room(states, leaving.size() * width);
-        for (size_t i = 0; i < leaving.size(); ++i) std::copy_n(hidden + leaving[i] * width, width, left + i * width);
-        if (!by_confidence) predict(n, left, leaving.size(), choice, ANY_CONFIDENCE, predictions);
-        const int64_t wanted = choice.wanted;
-        for (size_t i = 0; i < leaving.size(); ++i) {
-            const int64_t row = running[leaving[i]], found = by_confidence ? leaving[i] : i;
+        int64_t* const leaving = workspace.leaving.room(count);
+        int64_t num_leaving = 0;
+        for (int64_t i = 0; i < count; ++i)
+            if (leaves[i]) leaving[num_leaving++] = i;
+        if (num_leaving == 0) return count;
+        const float* const states = num_leaving == count ? hidden : gather(hidden, leaving, num_leaving);
+        if (!classified) find(n, states, num_leaving, always, [=](int64_t i) { return running[leaving[i]]; });
+        for (int64_t i = 0; i < num_leaving; ++i) {
+            const int64_t row = running[leaving[i]];
             exits[row] = n;
-            std::copy_n(predictions.scores.data() + found * wanted, wanted, scores + row * wanted);
-            std::copy_n(predictions.tokens.data() + found * wanted, wanted, tokens + row * wanted);
-            if (n < step.blocks) std::copy_n(left + i * width, width, hypotheses.exit_states + (step.first_entry + row) * width);
+            if (!last) std::copy_n(states + i * width, width, hypotheses.exit_states + (step.first_entry + row) * width);
         }
-        if (n < step.blocks) hypotheses.lowest_exit = std::min(hypotheses.lowest_exit, n);
+        if (!last) hypotheses.lowest_exit = std::min(hypotheses.lowest_exit, n);
 
-        size_t staying = 0, next = 0;  // the next one that leaves
-        for (size_t i = 0; i < running.size(); ++i) {
-            if (next < leaving.size() && leaving[next] == static_cast<int64_t>(i)) {
-                ++next;
-                continue;
-            }
+        int64_t staying = 0;
+        for (int64_t i = 0; i < count; ++i) {
+            if (leaves[i]) continue;
             if (staying != i) std::copy_n(hidden + i * width, width, hidden + staying * width);
             running[staying++] = running[i];
         }
-        running.resize(staying);
+        return staying;
     }
 
-    // threshold: rows whose largest probability does not exceed it get no tokens.
-    void predict(int64_t n, const float* states, int64_t count, const Choice& choice, float threshold, Predictions& predictions) const {
-        float *scores = room(predictions.scores, count * choice.wanted), *confidences = room(predictions.confidences, count);
-        if (static_cast<int64_t>(predictions.tokens.size()) < count * choice.wanted) predictions.tokens.resize(count * choice.wanted);
+    const float* gather(const float* states, const int64_t* places, int64_t count) const {
+        float* const gathered = workspace.leaving_states.room(count * width);
+        for (int64_t i = 0; i < count; ++i) std::copy_n(states + places[i] * width, width, gathered + i * width);
+        return gathered;
+    }
+
+    template <class Wanted, class Place>
+    void find(int64_t n, const float* states, int64_t count, const Wanted& wanted, const Place& place) const {
         step.states[n - 1].classified = count;
-        classify(step.classifiers[n - 1], states, count, choice, scores, predictions.tokens.data(), threshold, confidences);
+        classify(step.classifiers[n - 1], states, count, options, wanted, place, scores, tokens, workspace);
     }
 
     const SearchStep& step;
     Hypotheses& hypotheses;
+    const CandidateOptions& options;
+    float* const scores;
+    int64_t* const tokens;
+    int64_t* const exits;
+    Workspace& workspace;
     const int64_t width;
 };
 

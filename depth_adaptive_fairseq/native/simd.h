@@ -25,6 +25,8 @@ constexpr int TILE_ROWS = 6;
 typedef float Floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
 
+constexpr float SMALLEST_EXPONENT = -87.0f;
+
 template <class Vector, class Scalar>
 inline Vector load(const Scalar* from) {
     Vector vector;
@@ -37,10 +39,10 @@ inline void store(Scalar* to, Vector vector) {
     std::memcpy(to, &vector, sizeof vector);
 }
 
-// exp, within two units in the last place, in a form that compilers vectorise. Below -87 it stays at exp(-87), about 1e-38; of
-// what is not a number it is not a number.
-inline float exponential(float argument) {
-    const float x = argument > -87.0f ? argument : -87.0f;  // conversions to integers need a number
+// Cephes' expf (netlib.org/cephes, single/expf.c), in a form that compilers vectorise: within two units in the last place. Below
+// -87 it stays at exp(-87), about 1e-38; of what is not a number it is not a number.
+inline float cephes_expf(float argument) {
+    const float x = argument > SMALLEST_EXPONENT ? argument : SMALLEST_EXPONENT;  // conversions to integers need a number
     const float n = std::nearbyintf(x * 1.44269504f);
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
     float p = 1.9875691500e-4f;
@@ -56,11 +58,5 @@ inline float exponential(float argument) {
     std::memcpy(&p, &bits, sizeof p);
     return argument == argument ? p : argument;
 }
-
-// Threads that a parallel loop may use, as many as PyTorch may.
-int thread_count = 1;
-
-// Whether so many numbers are worth waking threads up that do little more than read and write them.
-inline bool worth_threads_to_move(int64_t numbers) { return thread_count > 1 && numbers > 30000; }
 
 }  // namespace

@@ -105,7 +105,7 @@ def test_without_memory(library):
     """More than there is: an error that Python can catch."""
     layer = kernels.Linear(torch.zeros(5, 8), None, True, library)
     with pytest.raises(MemoryError, match="smaller batches"):
-        library.linear_apply(layer.handle, None, 2**44, None)
+        library.linear_apply(kernels.workspace(library).handle, layer.handle, None, 2**44, None)
 
 
 def test_no_rows(library):
@@ -126,7 +126,7 @@ def test_best_tokens(library, rows, vocabulary, width, spread, penalty, ties, se
     expected = logits.double().log_softmax(dim=-1)
     expected[:, suppressed] = -torch.inf
     expected[:, penalized] -= penalty
-    scores, tokens = kernels.best_of_logits(library, logits.clone(), kernels.choice(width, suppressed, penalized, penalty))
+    scores, tokens = kernels.candidates_of_logits(library, logits.clone(), kernels.CandidateOptions.of(width, suppressed, penalized, penalty))
     torch.testing.assert_close(torch.from_numpy(scores).double(), expected.topk(width).values, atol=1e-4, rtol=1e-5)
     for row, best, found in zip(expected, scores, tokens):
         assert len(set(found.tolist())) == width
@@ -135,13 +135,13 @@ def test_best_tokens(library, rows, vocabulary, width, spread, penalty, ties, se
 
 def test_best_tokens_of_equals_come_by_number(library):
     suppressed = np.array([0, 2])
-    _, tokens = kernels.best_of_logits(library, torch.zeros(2, 300), kernels.choice(8, suppressed, 5, 1.0))
+    _, tokens = kernels.candidates_of_logits(library, torch.zeros(2, 300), kernels.CandidateOptions.of(8, suppressed, 5, 1.0))
     assert tokens.tolist() == [[1, 3, 4, 6, 7, 8, 9, 10]] * 2
 
 
 def test_fewer_tokens_than_wanted(library):
     suppressed = np.arange(9)
-    scores, _ = kernels.best_of_logits(library, torch.zeros(1, 12), kernels.choice(5, suppressed, 9, 0.0))
+    scores, _ = kernels.candidates_of_logits(library, torch.zeros(1, 12), kernels.CandidateOptions.of(5, suppressed, 9, 0.0))
     assert np.isfinite(scores[0, :3]).all() and (scores[0, 3:] == -np.inf).all()
 
 
@@ -155,11 +155,11 @@ def test_classifier_and_best_tokens_in_one(library, norm, rows):
         torch.nn.init.normal_(layer_norm.weight), torch.nn.init.normal_(layer_norm.bias)
     packed = kernels.Linear(layer.weight, None, False, library)
     suppressed = np.array([1])
-    choice = kernels.choice(6, suppressed, 3, 0.5)
-    scores, tokens = kernels.best_of_states(library, kernels.classifier(layer_norm, packed), states, choice)
+    choice = kernels.CandidateOptions.of(6, suppressed, 3, 0.5)
+    scores, tokens = kernels.candidates_of_states(library, kernels.classifier(layer_norm, packed), states, choice)
     with torch.no_grad():
         logits = layer(layer_norm(states) if norm else states)
-    expected_scores, expected_tokens = kernels.best_of_logits(library, logits, choice)
+    expected_scores, expected_tokens = kernels.candidates_of_logits(library, logits, choice)
     assert (tokens == expected_tokens).all()
     np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
 
@@ -168,16 +168,5 @@ def test_logits_that_are_no_numbers(library):
     """As PyTorch's path: what is not a number is never among the best."""
     logits = torch.randn(2, 100)
     logits[0, 7] = torch.nan
-    scores, _ = kernels.best_of_logits(library, logits, kernels.choice(5, np.array([1]), 3, 0.0))
+    scores, _ = kernels.candidates_of_logits(library, logits, kernels.CandidateOptions.of(5, np.array([1]), 3, 0.0))
     assert (scores[0] == -np.inf).all() and np.isfinite(scores[1]).all()
-
-
-def test_an_outdated_copy_is_not_called(library, monkeypatch):
-    name = next(each for each in kernels.INSTRUCTION_SETS if kernels.load(each) is library)
-    monkeypatch.setattr(kernels, "_sources", lambda: 0)
-    kernels._open.cache_clear()
-    try:
-        with pytest.raises(OSError, match="install the package again"):
-            kernels.load(name)
-    finally:
-        kernels._open.cache_clear()
