@@ -34,6 +34,38 @@ inline float largest_of(const float* x, int64_t count) {
     return largest;
 }
 
+// The sum of exp(x - largest). A function of its own: with the members of a class in them, such loops are not vectorised.
+inline float sum_of_exponentials(const float* x, int64_t count, float largest) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; ++i) sum += cephes_expf(x[i] - largest);
+    return sum;
+}
+
+// The sum of exp(d) and that of exp(d) d, for d = x - largest.
+struct WeightedSum {
+    float sum, weighted;
+};
+inline WeightedSum weighted_exponentials(const float* x, int64_t count, float largest) {
+    float sum = 0.0f, weighted = 0.0f;
+#pragma omp simd reduction(+ : sum, weighted)
+    for (int64_t i = 0; i < count; ++i) {
+        const float below = x[i] - largest;
+        const float d = below > SMALLEST_EXPONENT ? below : SMALLEST_EXPONENT;  // 0 times infinity would be no number
+        const float exponential = cephes_expf(below);
+        sum += exponential;
+        weighted += exponential * d;
+    }
+    return {sum, weighted};
+}
+
+inline bool all_numbers(const float* x, int64_t count) {
+    int32_t others = 0;
+#pragma omp simd reduction(+ : others)
+    for (int64_t i = 0; i < count; ++i) others += x[i] == x[i] ? 0 : 1;
+    return others == 0;
+}
+
 // Statistics are of the softmax of all logits, and asked for before the candidates. They are not a number where one of the logits
 // is not.
 class LogitRow {
@@ -57,17 +89,9 @@ public:
 
     // -sum p ln p, in nats: with d = logit - largest and Z = sum exp(d), ln Z - sum exp(d) d / Z. Neither term is negative.
     float entropy() {
-        float sum = 0.0f, weighted = 0.0f;
-#pragma omp simd reduction(+ : sum, weighted)
-        for (int64_t i = 0; i < vocabulary; ++i) {
-            const float below = logits[i] - largest;
-            const float d = below > SMALLEST_EXPONENT ? below : SMALLEST_EXPONENT;  // 0 times infinity is no share of anything
-            const float exponential = cephes_expf(below);
-            sum += exponential;
-            weighted += exponential * d;
-        }
-        total = sum;
-        return std::log(sum) - weighted / sum;
+        const WeightedSum of = weighted_exponentials(logits, vocabulary, largest);
+        total = of.sum;
+        return std::log(of.sum) - of.weighted / of.sum;
     }
 
     // The best minus the second-best probability.
@@ -78,12 +102,10 @@ public:
 
     // The first of those with the largest logit, as torch.argmax, for which what is not a number is larger than any.
     int64_t best_token() const {
-        bool numbers = true;
-        for (int64_t chunk = 0; chunk < chunks; ++chunk) numbers &= all_numbers(chunk);
-        const auto behind = logits + vocabulary;
-        if (!numbers) return std::find_if(logits, behind, [](float logit) { return std::isnan(logit); }) - logits;
+        if (!all_numbers(logits, vocabulary))
+            return std::find_if(logits, logits + vocabulary, [](float logit) { return std::isnan(logit); }) - logits;
         const int64_t chunk = std::find(maxima, maxima + chunks, largest) - maxima;
-        return std::find(logits + chunk * CHUNK, behind, largest) - logits;
+        return std::find(logits + chunk * CHUNK, logits + vocabulary, largest) - logits;
     }
 
     // Log-probabilities and tokens of the best continuations, both (count), sorted, equal ones by number; overwrites the logits
@@ -131,14 +153,6 @@ private:
 
     void find_maximum(int64_t chunk) { maxima[chunk] = largest_of(logits + chunk * CHUNK, size_of(chunk)); }
 
-    bool all_numbers(int64_t chunk) const {
-        const float* const x = logits + chunk * CHUNK;
-        int32_t others = 0;
-#pragma omp simd reduction(+ : others)
-        for (int64_t i = 0; i < size_of(chunk); ++i) others += x[i] == x[i] ? 0 : 1;
-        return others == 0;
-    }
-
     float second_largest() const {
         const int64_t best = std::find(maxima, maxima + chunks, largest) - maxima;
         float second = -INFINITY;
@@ -156,11 +170,8 @@ private:
 
     // The sum of exp(logit - largest): the softmax's denominator.
     float exponentials() {
-        if (total != 0.0f) return total;
-        float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < vocabulary; ++i) sum += cephes_expf(logits[i] - largest);
-        return total = sum;
+        if (total == 0.0f) total = sum_of_exponentials(logits, vocabulary, largest);
+        return total;
     }
 
     float* const logits;

@@ -190,14 +190,14 @@ class SearchStep(ctypes.Structure):
 STRUCTURES = (BlockLayers, Hypotheses, BlockState, Classifier, CandidateOptions, ExitRule, SearchStep)
 
 
-def disagreement(library_layouts: str, structures: Sequence[type] = STRUCTURES) -> Optional[str]:
-    """Where *structures* are laid out otherwise than in the library, or None.
+def disagreement(library_layouts: str, structures: Optional[Sequence[type]] = None) -> Optional[str]:
+    """Where *structures* (None: all) are laid out otherwise than in the library, or None.
 
     Args:
         library_layouts: what its function ``layouts`` gives: a line for each structure, with its name and size, and the name,
             offset and size of each field.
     """
-    ours = {structure.__name__: _layout(structure) for structure in structures}
+    ours = {structure.__name__: _layout(structure) for structure in structures or STRUCTURES}
     theirs = {line.split()[0]: line for line in library_layouts.splitlines()}
     for name in [*ours, *theirs]:
         if ours.get(name) != theirs.get(name):
