@@ -25,7 +25,7 @@ namespace {
 
 LAYOUT(CandidateOptions, FIELD(suppressed) FIELD(num_suppressed) FIELD(penalized) FIELD(penalty) FIELD(count))
 
-constexpr int64_t CHUNK = 64;  // logits whose largest is remembered
+constexpr int64_t CHUNK = 64;  // logits whose largest is remembered: about as many as there are chunks in a vocabulary of thousands
 
 inline float largest_of(const float* x, int64_t count) {
     float largest = -INFINITY;

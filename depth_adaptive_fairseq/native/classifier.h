@@ -40,7 +40,7 @@ inline void find_candidates(float* logits, int64_t rows, int64_t vocabulary, con
 template <class Wanted, class Place>
 inline void classify(const Classifier& classifier, const float* hidden, int64_t rows, const CandidateOptions& options,
                      const Wanted& wanted, const Place& place, float* scores, int64_t* tokens, Workspace& workspace) {
-    constexpr int64_t AT_A_TIME = 112;  // the logits of a whole batch would take much memory
+    constexpr int64_t AT_A_TIME = 112;  // the logits of a whole batch would take much memory; full tiles, of 14 rows or of 16
     const Linear& projection = linear(classifier.projection);
     const int64_t width = projection.inputs;
     float* const logits = workspace.logits.room(std::min(rows, AT_A_TIME) * projection.outputs);

@@ -15,7 +15,9 @@ namespace {
 
 constexpr int PANEL = 2 * LANES;
 
-// Ask for the weights that are wanted a little later: the processor itself does not look beyond a page of memory.
+// Ask for the weights that are wanted a little later: the processor itself does not look beyond a page of memory. At one row this
+// takes a sixth to a third off a layer of 256 x 1024 whose weights are not in the second cache, with 1 to 16 KB ahead about
+// alike (measured on a Xeon with AMX, float32 and int8).
 inline void prefetch(const void* weights) {
     constexpr int AHEAD = 4096, LINE = 64;
     for (size_t line = 0; line < 2 * sizeof(Floats); line += LINE)
@@ -44,6 +46,7 @@ public:
     const int64_t outputs, inputs, panels;
 
 protected:
+    // An estimate: waking threads up costs a few microseconds, in which a core multiplies about so often.
     bool worth_threads(int64_t rows, const Workspace& workspace) const {
         return workspace.threads > 1 && rows * outputs * inputs > 100000;
     }

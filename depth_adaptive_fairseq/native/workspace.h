@@ -119,7 +119,7 @@ public:
 #endif
     }
 
-    // Whether so many numbers are worth waking threads up that do little more than read and write them.
+    // Whether so many numbers are worth waking threads up that do little more than read and write them; an estimate.
     bool worth_threads_to_move(int64_t numbers) const { return threads > 1 && numbers > 30000; }
 
     int threads = 1;
