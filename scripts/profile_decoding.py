@@ -23,13 +23,14 @@ from benchmarking.decoding_worker import Worker
 from benchmarking.engines import CTRANSLATE2, STOCK, parse_engine
 from tabulate import tabulate
 
-import depth_adaptive_fairseq.generation.generator as generator
-from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
-from depth_adaptive_fairseq.generation.best_tokens import BestTokens
-from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
-from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
-from depth_adaptive_fairseq.modules.inference_weights import ClassifierWeights
-from depth_adaptive_fairseq.modules.native_block import NativeBlock
+import depth_adaptive_fairseq.inference.generator as generator
+from depth_adaptive_fairseq.exits.policy import Comparison
+from depth_adaptive_fairseq.exits.registry import POLICIES
+from depth_adaptive_fairseq.inference import plan
+from depth_adaptive_fairseq.inference.batch_decoder import BatchDecoder
+from depth_adaptive_fairseq.inference.native_backend import NativeDecoder
+from depth_adaptive_fairseq.inference.packed_weights import ClassifierWeights, NativeBlock
+from depth_adaptive_fairseq.inference.torch_backend import TorchDecoder
 
 REST = "beam search and bookkeeping"
 # Each part and the functions that it is made of.
@@ -37,15 +38,15 @@ PARTS = {
     "encoder": [(generator, "encode")],
     "native steps of the search": [(NativeDecoder, "search_step")],
     "native blocks": [(NativeBlock, "run")],
-    "embedding": [(IncrementalDecoder, "begin_step"), (NativeDecoder, "begin_step")],
-    "self-attention": [(IncrementalDecoder, "_self_attention")],
-    "copied states": [(IncrementalDecoder, "_project_copied_states")],
-    "cross-attention": [(IncrementalDecoder, "_cross_attention")],
-    "rest of the blocks": [(IncrementalDecoder, "run_block"), (NativeDecoder, "run_block")],
+    "embedding": [(TorchDecoder, "begin_step"), (NativeDecoder, "begin_step")],
+    "self-attention": [(TorchDecoder, "_self_attention")],
+    "copied states": [(TorchDecoder, "_project_copied_states")],
+    "cross-attention": [(TorchDecoder, "_cross_attention")],
+    "rest of the blocks": [(TorchDecoder, "run_block"), (NativeDecoder, "run_block")],
     "classifiers": [(ClassifierWeights, "__call__")],
-    "exit decisions": [],  # the policy's, wrapped when there is one
-    "packing of rows": [(BatchDecoder, name) for name in ("step", "_take_leave", "reorder")],
-    "best tokens": [(BestTokens, "__call__")],
+    "exit decisions": [(Comparison, "holds"), (BatchDecoder, "_exits")],  # and the statistics, see install
+    "packing of rows": [(BatchDecoder, name) for name in ("step", "leave", "reorder")],
+    "best tokens": [(TorchDecoder, "best_tokens"), (NativeDecoder, "best_tokens")],
 }
 
 
@@ -92,9 +93,6 @@ def profile(policy: str, arguments: argparse.Namespace) -> Dict[str, float]:
     words = [str(arguments.data), "--path", str(arguments.path), "--gen-subset", arguments.gen_subset, *arguments.options]
     worker = Worker(argparse.Namespace(engine=policy, threads=1, sentences=arguments.sentences, options=words))
     batches = worker.batches(arguments.batch_size)
-    exit_policy = worker.engine.generator.model.policy
-    begin_step = exit_policy.begin_step
-    exit_policy.begin_step = lambda *given: PROFILE.timed(begin_step(*given), "exit decisions")
     worker.engine.translate(batches[0])
     worker.engine.start()
     PROFILE.start()
@@ -111,7 +109,9 @@ PROFILE = Profile()
 def install(whole_steps: bool) -> None:
     """Put the profile's timers around all parts."""
     if not whole_steps:
-        BatchDecoder.can_search = lambda self, step: False
+        plan._why_no_whole_steps = lambda models, rule: "--whole-steps was not given"
+        for statistic in {policy.statistic for policy in POLICIES.values() if policy.statistic is not None}:
+            object.__setattr__(statistic, "compute", PROFILE.timed(statistic.compute, "exit decisions"))
     for part, places in PARTS.items():
         for owner, name in places:
             setattr(owner, name, PROFILE.timed(getattr(owner, name), part))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
-from depth_adaptive_fairseq.generation.exit_log import ExitLog
-from depth_adaptive_fairseq.generation.report import ExitSums
+from depth_adaptive_fairseq.exits.exit_log import ExitLog
+from depth_adaptive_fairseq.exits.report import ExitSums
 
 NEEDED = {"id": int, "exits": list, "policy": str, "num_exits": int, "flops": int, "full_depth_flops": int}
 

@@ -9,9 +9,9 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import II
 from torch import Tensor
 
-from depth_adaptive_fairseq.criterions.exit_losses import ExitLoss, classifier_loss
+from depth_adaptive_fairseq.criterions.classifier_loss import ClassifierLoss, classifier_loss
 from depth_adaptive_fairseq.criterions.exit_sampling import draw_exit_paths
-from depth_adaptive_fairseq.criterions.exit_supervision import ExitSupervision, supervise_exits
+from depth_adaptive_fairseq.criterions.exit_loss import ExitLoss, exit_loss
 from depth_adaptive_fairseq.criterions.exit_weights import EXIT_WEIGHTS, normalised_exit_weights
 from depth_adaptive_fairseq.criterions.training_log import log_metrics
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
@@ -115,11 +115,11 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         """
         decoder = self._decoder(model)
         target = sample["target"][:, self.ignore_prefix_size :]  # (batch, tgt_len)
-        real = target.ne(self.padding_idx)  # (batch, tgt_len)
+        mask = target.ne(self.padding_idx)  # (batch, tgt_len)
         if self.training_mode == "mixed" and model.training:
-            loss, log = self._mixed(model, decoder, sample, target, real)
+            loss, log = self._mixed(model, decoder, sample, target, mask)
         else:
-            loss, log = self._aligned(model, decoder, sample, target, real)
+            loss, log = self._aligned(model, decoder, sample, target, mask)
         sample_size = target.size(0) if self.sentence_avg else sample["ntokens"]
         log.update(
             loss=loss.detach(), ntokens=sample["ntokens"], nsentences=target.size(0), sample_size=sample_size
@@ -127,18 +127,18 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         return loss, sample_size, log
 
     def _aligned(
-        self, model, decoder: DepthAdaptiveDecoder, sample: dict, target: Tensor, real: Tensor
+        self, model, decoder: DepthAdaptiveDecoder, sample: dict, target: Tensor, mask: Tensor
     ) -> Tuple[Tensor, Dict[str, Any]]:
         # Through the model's own forward, so that distributed wrappers see the pass.
         _, extra = model(**sample["net_input"], features_only=True)
         weights = normalised_exit_weights(self.exit_weights, decoder.num_exits)
-        exits: List[ExitLoss] = []
+        exits: List[ClassifierLoss] = []
         loss = 0.0
         for exit_index, (state, weight) in enumerate(zip(extra["inner_states"][1:], weights), start=1):
             hidden = state.transpose(0, 1)[:, self.ignore_prefix_size :]  # (batch, tgt_len, width)
             exits.append(
                 classifier_loss(
-                    decoder.exit_classifier(exit_index), hidden[real], target[real], self.label_smoothing, weight
+                    decoder.exit_classifier(exit_index), hidden[mask], target[mask], self.label_smoothing, weight
                 )
             )
             gamma = exit_gamma(decoder.gradient_scaling, exit_index, decoder.num_exits) if decoder.gradient_scaling else 1.0
@@ -147,33 +147,34 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         log = {f"nll_{n}": each.nll.sum() for n, each in enumerate(exits, start=1)}
         log["nll_loss"] = log[f"nll_{decoder.num_exits}"]
         if self.report_accuracy:
-            log.update(n_correct=exits[-1].correct.sum(), total=real.sum())
+            log.update(n_correct=exits[-1].correct.sum(), total=mask.sum())
         if decoder.halting is not None:
-            supervision = self._supervise(decoder, extra["log_exit_distribution"], exits, real)
-            # Not alpha = 0 times the exit loss: that is no number where the loss is infinite.
-            loss = loss + (self.exit_loss_weight * supervision.loss if self.exit_loss_weight > 0 else decoder.halting.zero())
+            of_exits = self._exit_loss(decoder, extra["halting_logits"], exits, mask)
+            loss = loss + decoder.halting.zero()  # where there is nothing to decide, distributed training wants a gradient, too
+            if self.exit_loss_weight > 0:  # alpha = 0 times the exit loss is no number where the loss is infinite
+                loss = loss + self.exit_loss_weight * of_exits.loss
             log.update(
-                exit_loss=supervision.loss.detach(),
-                exit_terms=supervision.terms,
-                oracle_exit=supervision.oracle_exit,
-                predicted_exit=supervision.predicted_exit,
-                exit_agreement=supervision.agreement,
+                exit_loss=of_exits.loss.detach(),
+                exit_terms=of_exits.terms,
+                oracle_exit=of_exits.oracle_exit,
+                predicted_exit=of_exits.predicted_exit,
+                exit_agreement=of_exits.agreement,
             )
         return loss, log
 
-    def _supervise(self, decoder, log_distribution: Tensor, exits: List[ExitLoss], real: Tensor) -> ExitSupervision:
+    def _exit_loss(self, decoder, halting_logits: Tensor, exits: List[ClassifierLoss], mask: Tensor) -> ExitLoss:
         # (target tokens, N); in float64, so that ties are ties
         known = [-each.nll if self.oracle == "likelihood" else each.correct for each in exits]
-        scores = torch.zeros(*real.shape, decoder.num_exits, dtype=torch.float64, device=real.device)
-        scores[real] = torch.stack(known, dim=-1).to(scores)
+        scores = torch.zeros(*mask.shape, decoder.num_exits, dtype=torch.float64, device=mask.device)
+        scores[mask] = torch.stack(known, dim=-1).to(scores)
         if not decoder.halting.per_sentence:
-            log_distribution = log_distribution[:, self.ignore_prefix_size :]
-        return supervise_exits(
-            decoder.halting, log_distribution, scores, real, self.oracle_penalty, self.oracle_kernel_width
+            halting_logits = halting_logits[:, self.ignore_prefix_size :]
+        return exit_loss(
+            decoder.halting, halting_logits, scores, mask, self.oracle_penalty, self.oracle_kernel_width
         )
 
     def _mixed(
-        self, model, decoder: DepthAdaptiveDecoder, sample: dict, target: Tensor, real: Tensor
+        self, model, decoder: DepthAdaptiveDecoder, sample: dict, target: Tensor, mask: Tensor
     ) -> Tuple[Tensor, Dict[str, Any]]:
         if decoder.gradient_scaling > 0:
             raise DepthAdaptiveError(
@@ -191,7 +192,7 @@ class DepthAdaptiveCrossEntropy(FairseqCriterion):
         loss, last_exit = 0.0, None
         log: Dict[str, Any] = {}
         for exit_index in range(1, decoder.num_exits + 1):
-            here = exits.eq(exit_index) & real.unsqueeze(1)  # (batch, M, tgt_len)
+            here = exits.eq(exit_index) & mask.unsqueeze(1)  # (batch, M, tgt_len)
             last_exit = classifier_loss(
                 decoder.exit_classifier(exit_index), states[here], targets[here], self.label_smoothing, 1 / self.exit_paths
             )

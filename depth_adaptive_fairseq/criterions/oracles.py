@@ -11,34 +11,34 @@ from torch import Tensor
 _TIE = 1e-9
 
 
-def sequence_oracle(scores: Tensor, real: Tensor, penalty: float) -> Tensor:
+def sequence_oracle(scores: Tensor, mask: Tensor, penalty: float) -> Tensor:
     """One exit for each sentence: argmax_n sum_t score_t^n - lambda n (Eq. 9 with LL, Eq. 10 with C).
 
     Args:
         scores: ``(batch, tgt_len, N)``.
-        real: False at padding, ``(batch, tgt_len)``.
+        mask: False at padding, ``(batch, tgt_len)``.
         penalty: lambda.
 
     Returns:
         exits from 1, ``(batch, 1)``.
     """
-    totals = _mask(scores, real).sum(dim=1, keepdim=True)  # (batch, 1, N)
+    totals = _masked(scores, mask).sum(dim=1, keepdim=True)  # (batch, 1, N)
     return _best_exit(totals, penalty)
 
 
-def token_oracle(scores: Tensor, real: Tensor, penalty: float, kernel_width: float) -> Tensor:
+def token_oracle(scores: Tensor, mask: Tensor, penalty: float, kernel_width: float) -> Tensor:
     """One exit for each token: argmax_n sum_{t'} k(t, t') score_{t'}^n - lambda n (Eqs. 14 to 17).
 
     Args:
         scores: ``(batch, tgt_len, N)``.
-        real: False at padding, ``(batch, tgt_len)``.
+        mask: False at padding, ``(batch, tgt_len)``.
         penalty: lambda.
         kernel_width: sigma of :func:`rbf_kernel`.
 
     Returns:
         exits from 1, ``(batch, tgt_len)``; arbitrary at padding.
     """
-    scores = _mask(scores, real)
+    scores = _masked(scores, mask)
     if kernel_width != 0:
         scores = torch.einsum("ts,bsn->btn", rbf_kernel(scores.size(1), kernel_width).to(scores), scores)
     return _best_exit(scores, penalty)
@@ -58,8 +58,8 @@ def rbf_kernel(length: int, width: float) -> Tensor:
     return torch.exp(-((positions[:, None] - positions[None, :]) ** 2) / width)
 
 
-def _mask(scores: Tensor, real: Tensor) -> Tensor:
-    return torch.where(real.unsqueeze(-1), scores.detach().double(), 0.0)
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask.unsqueeze(-1), scores.detach().double(), 0.0)
 
 
 def _best_exit(scores: Tensor, penalty: float) -> Tensor:

@@ -14,6 +14,7 @@ from depth_adaptive_fairseq.models.configuration import (
     to_transformer_config,
 )
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
+from depth_adaptive_fairseq.modules.encoder import DepthAdaptiveEncoder
 
 
 @register_model("depth_adaptive_transformer", dataclass=DepthAdaptiveTransformerConfig)
@@ -46,6 +47,10 @@ class DepthAdaptiveTransformerModel(TransformerModelBase):
         return super().build_model(to_transformer_config(cfg), task)
 
     @classmethod
+    def build_encoder(cls, cfg, src_dict, embed_tokens):
+        return DepthAdaptiveEncoder(cfg, src_dict, embed_tokens)
+
+    @classmethod
     def build_decoder(cls, cfg, tgt_dict, embed_tokens):
         return DepthAdaptiveDecoder(cfg, tgt_dict, embed_tokens, no_encoder_attn=cfg.no_cross_attention)
 
@@ -58,6 +63,12 @@ class DepthAdaptiveTransformerModel(TransformerModelBase):
             return super().forward(src_tokens, src_lengths, prev_output_tokens, **kwargs)
         encoder_out = self.encoder(src_tokens, src_lengths=src_lengths)
         return self.decoder(prev_output_tokens, encoder_out=encoder_out, exit_paths=exit_paths)
+
+    def prepare_for_inference_(self, cfg):
+        """As fairseq's, which may wake dropouts up (``--retain-dropout``)."""
+        super().prepare_for_inference_(cfg)
+        for part in (self.encoder, self.decoder):
+            part.drop_derived_state()
 
     def load_state_dict(self, state_dict, *args, **kwargs):
         """As fairseq's, which renames entries of old checkpoints; the caller's dictionary stays as it is."""

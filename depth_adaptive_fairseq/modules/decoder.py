@@ -6,6 +6,7 @@ from typing import Optional
 from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor, nn
 
+from depth_adaptive_fairseq.modules.derived_state import KeepsDerivedState
 from depth_adaptive_fairseq.modules.exit_classifier import ExitClassifier
 from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
 from depth_adaptive_fairseq.modules.gradient_scaling import scale_gradients_between_blocks
@@ -13,13 +14,13 @@ from depth_adaptive_fairseq.modules.halting import build_halting
 from depth_adaptive_fairseq.modules.halting_checkpoint import fit_halting
 
 
-class DepthAdaptiveDecoder(TransformerDecoderBase):
+class DepthAdaptiveDecoder(KeepsDerivedState, TransformerDecoderBase):
     """A Transformer decoder of N blocks and N exits (section 2.1 of the paper).
 
     It is a full-depth decoder to anything that does not know about exits: ``forward`` returns the logits of
     exit N. The raw outputs h^1 .. h^N of all blocks come along in ``extra["inner_states"][1:]``, each
     ``(tgt_len, batch, width)``, and :meth:`exit_classifier` turns any of them into logits. A model with a halting
-    classifier adds ``extra["log_exit_distribution"]``, log q_t, outside of incremental decoding.
+    classifier adds ``extra["halting_logits"]``, the logits of q_t, outside of incremental decoding.
 
     Attributes:
         exit_classifiers: N classifiers, or a single one that all exits share (``--share-exit-classifiers``).
@@ -107,13 +108,13 @@ class DepthAdaptiveDecoder(TransformerDecoderBase):
         return self.dropout_module(hidden)
 
     def extract_features(self, prev_output_tokens, encoder_out=None, incremental_state=None, *args, **kwargs):
-        """fairseq's features and extra outputs, and log q_t of the halting classifier among the latter."""
+        """fairseq's features and extra outputs, and the logits of the halting classifier among the latter."""
         features, extra = super().extract_features(
             prev_output_tokens, encoder_out, incremental_state, *args, **kwargs
         )
         if self.halting is not None and incremental_state is None:
             hidden = [state.transpose(0, 1) for state in extra["inner_states"][1:]]
-            extra["log_exit_distribution"] = self.halting(hidden, encoder_out)  # (batch, tgt_len or 1, N)
+            extra["halting_logits"] = self.halting(hidden, encoder_out)  # (batch, tgt_len or 1, N; geometric: N - 1)
         return features, extra
 
     def forward(self, prev_output_tokens, *args, exit_paths: Optional[Tensor] = None, encoder_out=None, **kwargs):

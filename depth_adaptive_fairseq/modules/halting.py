@@ -32,9 +32,18 @@ class HaltingClassifier(nn.Module):
         super().__init__()
         self.register_buffer("kind_number", torch.tensor(HALTING_KINDS.index(self.kind)))
 
-    def predict(self, log_distribution: Tensor) -> Tensor:
-        """The exit taken at inference, from 1, ``(...)``, given log q, ``(..., N)``: the most probable one."""
-        return log_distribution.argmax(dim=-1) + 1
+    def log_distribution(self, logits: Tensor) -> Tensor:
+        """log q, ``(..., N)``, from the logits that a forward pass gives."""
+        return logits.log_softmax(dim=-1)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """The exit taken at inference, from 1, ``(...)``, given the same: the most probable one."""
+        return logits.argmax(dim=-1) + 1
+
+    def rows(self, num_exits: int) -> Tuple[Tensor, Tensor]:
+        """Weight, ``(logits, inputs)``, and bias, ``(logits,)``, of all logits, in float32 or wider, for inference."""
+        projection = next(module for module in self.modules() if isinstance(module, nn.Linear))
+        return widen(projection.weight.detach()), widen(projection.bias.detach())
 
     def zero(self) -> Tensor:
         """0, with a gradient of 0 for every parameter: what a loss without this classifier adds for distributed training.
@@ -65,8 +74,8 @@ class SequenceHalting(HaltingClassifier):
         return wide_linear(self.projection, mean)
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
-        """log q, ``(batch, 1, N)``."""
-        return self.logits(encoder_out).log_softmax(dim=-1).unsqueeze(1)
+        """The logits of q, ``(batch, 1, N)``."""
+        return self.logits(encoder_out).unsqueeze(1)
 
 
 class MultinomialHalting(HaltingClassifier):
@@ -83,8 +92,8 @@ class MultinomialHalting(HaltingClassifier):
         return wide_linear(self.projection, first_hidden)
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
-        """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
-        return self.logits(hidden[0]).log_softmax(dim=-1)
+        """The logits of q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
+        return self.logits(hidden[0])
 
 
 class GeometricHalting(HaltingClassifier):
@@ -105,27 +114,29 @@ class GeometricHalting(HaltingClassifier):
         """The logit of chi^n, from h^n, ``(..., width)``, to ``(...)``; *exit_index* counts from 1."""
         return wide_linear(self._projection(exit_index), hidden).squeeze(-1)
 
-    def layer(self, exit_index: int) -> Tuple[Tensor, Tensor]:
-        """Weight, ``(width,)``, and bias, ``(1,)``, of chi^n's logit, in float32 or wider, for inference."""
-        projection = self._projection(exit_index)
-        return widen(projection.weight.detach())[0], widen(projection.bias.detach())
+    def rows(self, num_exits: int) -> Tuple[Tensor, Tensor]:
+        """Those of chi^1 .. chi^{N-1}."""
+        layers = [self._projection(exit_index) for exit_index in range(1, num_exits)]
+        if not layers:
+            return super().rows(num_exits)
+        return tuple(widen(torch.cat([getattr(layer, name).detach() for layer in layers])) for name in ("weight", "bias"))
 
     def _projection(self, exit_index: int) -> nn.Linear:
         return self.projections[0 if len(self.projections) == 1 else exit_index - 1]
 
     def forward(self, hidden: List[Tensor], encoder_out: Dict[str, List[Tensor]]) -> Tensor:
-        """log q, ``(batch, tgt_len, N)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
-        if len(hidden) == 1:  # nothing to decide; but distributed training wants a gradient, if a zero one
-            return torch.zeros_like(widen(hidden[0][..., :1])) + self.zero()
-        logits = torch.stack([self.logits(n, h) for n, h in enumerate(hidden[:-1], start=1)], dim=-1)
+        """The logits of chi^1 .. chi^{N-1}, ``(batch, tgt_len, N - 1)``, from h^1 .. h^N, each ``(batch, tgt_len, width)``."""
+        logits = [self.logits(n, h) for n, h in enumerate(hidden[:-1], start=1)]
+        return torch.stack(logits, dim=-1) if logits else widen(hidden[0][..., :0])
+
+    def log_distribution(self, logits: Tensor) -> Tensor:
+        """log q, ``(..., N)``, of Eq. 13."""
         return geometric_log_distribution(logits)
 
-    def predict(self, log_distribution: Tensor) -> Tensor:
-        """The first exit whose chi exceeds 0.5, that is, takes more than half of what is left."""
-        distribution = log_distribution.exp()
-        left = distribution.flip(-1).cumsum(dim=-1).flip(-1)  # sum of q(n') over n' >= n
-        # The sums are rounded; a chi of exactly 0.5 does not stop.
-        return (distribution > 0.5 * (1 + 1e-5) * left).int().argmax(dim=-1) + 1  # exit N takes all that is left
+    def predict(self, logits: Tensor) -> Tensor:
+        """The first exit whose chi exceeds 0.5, else N."""
+        last = logits.new_ones(*logits.shape[:-1], 1)
+        return (torch.cat([logits.sigmoid(), last], dim=-1) > 0.5).int().argmax(dim=-1) + 1
 
 
 def geometric_log_distribution(logits: Tensor) -> Tensor:
@@ -140,8 +151,9 @@ def geometric_log_distribution(logits: Tensor) -> Tensor:
         ``(..., N)``.
     """
     stay = logsigmoid(-logits).cumsum(dim=-1)  # (..., N - 1), having passed exit n
-    reached = torch.cat([torch.zeros_like(stay[..., :1]), stay], dim=-1)  # (..., N)
-    leave = torch.cat([logsigmoid(logits), torch.zeros_like(stay[..., :1])], dim=-1)
+    certain = logits.new_zeros(*logits.shape[:-1], 1)
+    reached = torch.cat([certain, stay], dim=-1)  # (..., N)
+    leave = torch.cat([logsigmoid(logits), certain], dim=-1)
     return reached + leave
 
 

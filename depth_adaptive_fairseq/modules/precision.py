@@ -12,8 +12,13 @@ def widen(tensor: Tensor) -> Tensor:
 
 def wide_linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
     """*layer* of *inputs*, ``(..., inputs)``, computed in float32 or wider, autocast or not: ``(..., outputs)``."""
+    return wide_affine(inputs, layer.weight, layer.bias)
+
+
+def wide_affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same of a *weight*, ``(outputs, inputs)``, and a *bias*, ``(outputs,)``."""
     device = inputs.device.type
     if torch.is_autocast_enabled(device):
         with torch.autocast(device, enabled=False):
-            return wide_linear(layer, inputs)
-    return linear(widen(inputs), widen(layer.weight), widen(layer.bias))
+            return wide_affine(inputs, weight, bias)
+    return linear(widen(inputs), widen(weight), widen(bias))

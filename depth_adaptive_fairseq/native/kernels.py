@@ -36,6 +36,11 @@ def reason() -> Optional[str]:
     return loading.chosen().reason
 
 
+def instruction_set() -> Optional[str]:
+    """What :func:`library` was compiled for; None without one."""
+    return None if library() is None else loading.name_of(library())
+
+
 def load(name: str) -> ctypes.CDLL:
     """The copy for the instruction set *name*.
 

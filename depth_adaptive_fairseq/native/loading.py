@@ -108,6 +108,11 @@ def find(name: str) -> Copy:
     return Copy(None, reason)
 
 
+def name_of(library: ctypes.CDLL) -> str:
+    """The instruction set that a copy is for."""
+    return Path(library._name).name.partition(".")[0].removeprefix("_kernels_")
+
+
 def _what_is_wrong_with(library: ctypes.CDLL) -> Optional[str]:
     """Why *library* must not be called, or None; then it is ready to be."""
     older = "were compiled from other sources than these"

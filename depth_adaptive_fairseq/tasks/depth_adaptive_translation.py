@@ -1,6 +1,6 @@
 """The task ``depth_adaptive_translation``: fairseq's translation, decoded with an exit per token."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import List, Optional
 
 import torch
@@ -10,17 +10,18 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
-from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES, ExitOptions, build_exit_policy
-from depth_adaptive_fairseq.generation.generator import DepthAdaptiveGenerator, describe_exits
+from depth_adaptive_fairseq.exits.options import build_exit_rule, read_exit_options
+from depth_adaptive_fairseq.exits.registry import EXIT_POLICIES, OPTIONS, POLICIES
+from depth_adaptive_fairseq.inference.generator import DepthAdaptiveGenerator, describe_exits
+from depth_adaptive_fairseq.inference.linear import QUANTIZATIONS
+from depth_adaptive_fairseq.inference.plan import KERNELS, Request
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
-from depth_adaptive_fairseq.modules.inference_linear import KERNELS, QUANTIZATIONS, Packing
-from depth_adaptive_fairseq.modules.native_block import NativeBlock
 from depth_adaptive_fairseq.tasks.inference_batches import ObservedEpochIterator
 from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
 
 
 @dataclass
-class DepthAdaptiveTranslationConfig(TranslationConfig):
+class _PolicyConfig(TranslationConfig):
     exit_policy: ChoiceEnum(list(EXIT_POLICIES)) = field(
         default="auto",
         metadata={
@@ -28,36 +29,24 @@ class DepthAdaptiveTranslationConfig(TranslationConfig):
             "else full depth"
         },
     )
-    exit_at: Optional[int] = field(
-        default=None, metadata={"help": "fixed: the exit of all tokens, from 1 to the number of decoder blocks"}
-    )
-    exit_thresholds: str = field(
-        default="0.5",
-        metadata={
-            "help": "confidence, geometric: tau_n; a token leaves at the first exit n whose largest probability, or stopping "
-            "probability, exceeds it; one number for all exits, or N-1 numbers with commas, each from 0 to 1"
-        },
-    )
-    exit_entropy: Optional[float] = field(
-        default=None,
-        metadata={"help": "entropy: a token leaves when the entropy of an exit's prediction is below this, in nats"},
-    )
-    exit_margin: Optional[float] = field(
-        default=None,
-        metadata={"help": "margin: a token leaves when the best minus the second-best probability exceeds this, 0 to 1"},
-    )
-    exit_saturation: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "saturation: a token leaves at exit n >= 2 when the cosine of its states behind blocks n and n-1 "
-            "exceeds this, -1 to 1"
-        },
-    )
-    exit_patience: Optional[int] = field(
-        default=None,
-        metadata={"help": "patience: a token leaves when this many exits in a row predict the same token, 1 or more"},
-    )
-    exit_seed: int = field(default=1, metadata={"help": "uniform: the seed of the drawn exits"})
+
+
+def _exit_option_fields() -> list:
+    """The options ``--exit-<name>`` of the registry's policies, as fields of a configuration."""
+    made = []
+    for name, option in OPTIONS.items():
+        users = ", ".join(policy.name for policy in POLICIES.values() if policy.option is option)
+        kind = option.kind if option.default is not None else Optional[option.kind]
+        made.append((f"exit_{name}", kind, field(default=option.default, metadata={"help": f"{users}: {option.meaning}"})))
+    return made
+
+
+_ExitConfig = make_dataclass("_ExitConfig", _exit_option_fields(), bases=(_PolicyConfig,))
+_ExitConfig.__module__ = __name__
+
+
+@dataclass
+class DepthAdaptiveTranslationConfig(_ExitConfig):
     quantize: ChoiceEnum(list(QUANTIZATIONS)) = field(
         default="none",
         metadata={
@@ -120,23 +109,28 @@ class DepthAdaptiveTranslationTask(TranslationTask):
         """
         num_exits = common_depth(models)
         halting = [model.decoder.halting for model in models]
-        policy = build_exit_policy(ExitOptions.read(args, self.cfg), num_exits, halting)
-        refuse_unsupported(args, policy.name)
-        packing = read_packing(args, self.cfg, models)
+        rule = build_exit_rule(read_exit_options(args, self.cfg), num_exits, halting)
+        request = self._request(args)
+        refuse_unsupported(args, rule.policy.name, request.quantize)
         # Scoring and alignment are fairseq's own classes, which run all blocks: hence only at full depth.
         if not any(_is_given(args, option) for option, _ in _OF_THE_LAST_EXIT):
             seq_gen_cls = seq_gen_cls or DepthAdaptiveGenerator
             extra_gen_cls_kwargs = dict(
                 extra_gen_cls_kwargs or {},
-                exit_policy=policy,
+                rule=rule,
                 padding_idx=self.source_dictionary.pad(),
-                packing=packing,
+                request=request,
             )
         generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, prefix_allowed_tokens_fn)
         if not self._builds_model:  # the generator of --eval-bleu reports nothing of its own
             log_path = getattr(args, "exit_log", None) or self.cfg.exit_log
-            self._report = InferenceReport(policy.name, models, self.target_dictionary, log_path)
+            self._report = InferenceReport(rule.policy, models, self.target_dictionary, log_path, lambda: describe_plan(generator))
         return generator
+
+    def _request(self, args) -> Request:
+        """``--quantize`` and ``--decoding-kernels``; *args*, which the hub interface fills with keyword arguments, come first."""
+        given = (getattr(args, name, None) or getattr(self.cfg, name) for name in ("quantize", "decoding_kernels"))
+        return Request(*map(str, given))
 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
         """Translate a batch and report its exits.
@@ -228,54 +222,6 @@ def common_depth(models) -> int:
     return depths[0]
 
 
-def read_packing(args, cfg, models) -> Packing:
-    """``--quantize`` and ``--decoding-kernels``; *args*, which the hub interface fills with keyword arguments, come first.
-
-    Raises:
-        DepthAdaptiveError: an unknown value, or one that the models or other options do not go with.
-    """
-    packing = Packing(
-        _choice(args, cfg, "quantize", QUANTIZATIONS), _choice(args, cfg, "decoding_kernels", KERNELS)
-    )
-    weight = next(models[0].parameters())
-    if packing.kernels == "native" and not packing.is_native(weight):
-        raise DepthAdaptiveError(
-            f"--decoding-kernels native was given with --quantize {packing.quantization} for a model in {_kind(weight)}; the kernels "
-            "take float32 models on a CPU, with --quantize none or int8, where they were compiled on installation: give "
-            "--decoding-kernels auto, or install the package again where there is a C++ compiler."
-        )
-    if packing.kernels == "native" and not all(NativeBlock.can_run(each, packing) for model in models for each in model.decoder.layers):
-        raise DepthAdaptiveError(
-            "--decoding-kernels native was given for a decoder whose blocks the kernels do not know: they have ReLU, and none of "
-            "--cross-self-attention, --add-bias-kv, --add-zero-attn and --retain-dropout; give --decoding-kernels auto."
-        )
-    if packing.quantization == "none":
-        return packing
-    for option, _ in _OF_THE_LAST_EXIT:
-        if _is_given(args, option):
-            raise DepthAdaptiveError(
-                f"--quantize {packing.quantization} was given with --{option.replace('_', '-')}, which runs fairseq's own decoder: "
-                "leave one of them out."
-            )
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        raise DepthAdaptiveError(
-            f"--quantize {packing.quantization} was given for a model in {_kind(weight)}; it packs float32 weights for a CPU: "
-            "leave it out, or give --cpu without --fp16 and --bf16."
-        )
-    return packing
-
-
-def _choice(args, cfg, option: str, choices) -> str:
-    given = str(getattr(args, option, None) or getattr(cfg, option))
-    if given not in choices:
-        raise DepthAdaptiveError(f"--{option.replace('_', '-')} {given} was given; choose one of {', '.join(choices)}.")
-    return given
-
-
-def _kind(weight: torch.Tensor) -> str:
-    return f"{str(weight.dtype).removeprefix('torch.')} on {weight.device.type}"
-
-
 # Options that fairseq's own decoder carries out, and why.
 _OF_THE_LAST_EXIT = (
     ("print_alignment", "alignments are read from the last block's attention"),
@@ -288,14 +234,28 @@ def _is_given(args, option: str) -> bool:
     return getattr(args, option, None) not in (None, False)  # --replace-unk may be an empty string
 
 
-def refuse_unsupported(args, policy: str) -> None:
-    """Raise a :class:`DepthAdaptiveError` for a generation option that *policy* cannot be combined with."""
+def describe_plan(generator) -> str:
+    """One line about what runs the models of *generator*."""
+    if isinstance(generator, DepthAdaptiveGenerator):
+        return generator.plan.describe()
+    return f"run by | fairseq's own decoder: {type(generator).__name__}"
+
+
+def refuse_unsupported(args, policy: str, quantize: str) -> None:
+    """Raise a :class:`DepthAdaptiveError` for a generation option that the others cannot be combined with."""
     if policy != "full":
         for option, reason in _OF_THE_LAST_EXIT:
             if _is_given(args, option):
                 raise DepthAdaptiveError(
                     f"--{option.replace('_', '-')} was given with --exit-policy {policy}; {reason}: "
                     "give --exit-policy full, or leave the option out."
+                )
+    if quantize != "none":
+        for option, _ in _OF_THE_LAST_EXIT:
+            if _is_given(args, option):
+                raise DepthAdaptiveError(
+                    f"--quantize {quantize} was given with --{option.replace('_', '-')}, which runs fairseq's own decoder: "
+                    "leave one of them out."
                 )
     for option in fields(GenerationConfig):
         iterative = option.name.startswith("iter_decode") or option.name == "retain_iter_history"

@@ -1,11 +1,12 @@
 """What the task tells about the exits of a decoding run: on the screen and in the exit log."""
 
 import logging
-from typing import List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
-from depth_adaptive_fairseq.generation.cost import DecoderSizes
-from depth_adaptive_fairseq.generation.exit_log import ExitLog
-from depth_adaptive_fairseq.generation.report import ExitStatistics
+from depth_adaptive_fairseq.exits.cost import DecoderSizes
+from depth_adaptive_fairseq.exits.exit_log import ExitLog
+from depth_adaptive_fairseq.exits.policy import Policy
+from depth_adaptive_fairseq.exits.report import ExitStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -14,19 +15,21 @@ class InferenceReport:
     """Collects the best hypotheses of a run.
 
     Args:
-        policy: the name of the exit policy.
+        policy: the exit policy.
         models: the ensemble.
         dictionary: the target dictionary, which gives the exit log its tokens.
         log_path: ``--exit-log``, or None.
+        describe_plan: says what has run the models.
 
     Raises:
         DepthAdaptiveError: the exit log cannot be written.
     """
 
-    def __init__(self, policy: str, models: Sequence, dictionary, log_path: Optional[str] = None):
+    def __init__(self, policy: Policy, models: Sequence, dictionary, log_path: Optional[str] = None, describe_plan: Callable[[], str] = str):
         self.policy = policy
         self.members = [DecoderSizes.of(model) for model in models]
         self.dictionary = dictionary
+        self.describe_plan = describe_plan
         self.statistics = ExitStatistics(policy, self.members)
         self.log = ExitLog(log_path) if log_path else None
         self._summarised = 0  # tokens
@@ -48,7 +51,7 @@ class InferenceReport:
                         "exits": exits,
                         "scores": [round(score, 6) for score in hypothesis["positional_scores"].tolist()],
                         "average_exit": sum(exits) / len(exits),
-                        "policy": self.policy,
+                        "policy": self.policy.name,
                         "num_exits": self.statistics.num_exits,
                         "flops": flops,
                         "full_depth_flops": full_flops,
@@ -67,4 +70,6 @@ class InferenceReport:
             self.log.publish()
         if summarise and self.statistics.tokens > self._summarised:
             logger.info(self.statistics.describe())
+            if self.describe_plan():
+                logger.info(self.describe_plan())
             self._summarised = self.statistics.tokens

@@ -71,7 +71,7 @@ class FairseqEngine:
                 generation.quantize = {"float32": "none"}.get(precision, precision)
             self.generator = task.build_generator(models, generation, extra_gen_cls_kwargs=fusion)
             # Not before fairseq has imported the package as its user directory.
-            import depth_adaptive_fairseq.generation.generator as generator
+            import depth_adaptive_fairseq.inference.generator as generator
 
             generator.encode = self._timed(generator.encode)
 

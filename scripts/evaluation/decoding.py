@@ -10,23 +10,12 @@ from fairseq import utils
 from omegaconf import open_dict
 from tqdm import tqdm
 
-from depth_adaptive_fairseq.generation.cost import DecoderSizes
-from depth_adaptive_fairseq.generation.exit_options import EXIT_POLICIES
-from depth_adaptive_fairseq.generation.report import ExitStatistics
+from depth_adaptive_fairseq.exits.cost import DecoderSizes
+from depth_adaptive_fairseq.exits.options import read_specification
+from depth_adaptive_fairseq.exits.registry import POLICIES
+from depth_adaptive_fairseq.exits.report import ExitStatistics
 
 STOCK = "stock"
-
-# The option that a policy's argument is for.
-ARGUMENTS = {
-    "fixed": "exit_at",
-    "uniform": "exit_seed",
-    "confidence": "exit_thresholds",
-    "geometric": "exit_thresholds",
-    "entropy": "exit_entropy",
-    "margin": "exit_margin",
-    "saturation": "exit_saturation",
-    "patience": "exit_patience",
-}
 
 
 @dataclass
@@ -47,28 +36,12 @@ class Decoded:
 
 
 def policy_options(specification: str) -> dict:
-    """The task's options from ``policy`` or ``policy:argument`` (``fixed:3``, ``uniform:7``, ``confidence:0.9``).
+    """The task's options from ``policy`` or ``policy:value``; none for ``stock``, which is fairseq's own decoding.
 
     Raises:
-        ValueError: no policy, or an argument for one that takes none.
+        DepthAdaptiveError: no policy, or a value for one that takes none.
     """
-    policy, _, argument = specification.partition(":")
-    if policy not in (STOCK, *EXIT_POLICIES):
-        raise ValueError(
-            f"'{specification}' was given; the policies are {', '.join(EXIT_POLICIES)}, and {STOCK} for fairseq's own decoding: "
-            "choose one of them"
-        )
-    if argument and policy not in ARGUMENTS:
-        raise ValueError(
-            f"'{specification}' was given; {policy} takes no argument: give '{policy}', or one of "
-            + ", ".join(f"{name}:..." for name in ARGUMENTS)
-        )
-    if policy == STOCK:
-        return {}
-    options = {"exit_policy": policy}
-    if argument:
-        options[ARGUMENTS[policy]] = argument
-    return options
+    return {} if specification == STOCK else read_specification(specification)
 
 
 def forced_prefix(sample: dict, cfg) -> Optional[torch.Tensor]:
@@ -114,8 +87,8 @@ def decode(loaded: Loaded, specification: str, exit_log: str = "", progress: boo
     language_model = {"lm_model": loaded.language_model, "lm_weight": cfg.generation.lm_weight}
     generator = task.build_generator(models, generation, extra_gen_cls_kwargs=language_model)
 
-    policy = specification.partition(":")[0]
-    statistics = ExitStatistics("full" if policy == STOCK else policy, [DecoderSizes.of(model) for model in models])
+    policy = generator.model.rule.policy if specification != STOCK else POLICIES["full"]
+    statistics = ExitStatistics(policy, [DecoderSizes.of(model) for model in models])
     hypotheses, seconds = {}, 0.0
     progress = progress and not cfg.common.no_progress_bar
     for sample in tqdm(batches, desc=specification, leave=False, unit="batch", disable=not progress):

@@ -12,7 +12,7 @@ from fairseq.checkpoint_utils import torch_persistent_save
 from fairseq.file_io import PathManager
 
 from depth_adaptive_fairseq.compat.whole_files import is_special, new_file, refuse_special
-from depth_adaptive_fairseq.generation.exit_log import ExitLog
+from depth_adaptive_fairseq.exits.exit_log import ExitLog
 
 
 def kind_of(path):

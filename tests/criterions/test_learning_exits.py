@@ -108,7 +108,7 @@ class Learnt:
         self.agreement = int(log["exit_agreement"]) / self.terms
         self.average_exit = int(log["predicted_exit"]) / self.terms
         self.average_oracle = int(log["oracle_exit"]) / self.terms
-        self.predicted = self.model.decoder.halting.predict(extra["log_exit_distribution"])  # (batch, 6 or 1)
+        self.predicted = self.model.decoder.halting.predict(extra["halting_logits"])  # (batch, 6 or 1)
 
     def recall(self, exit_index):
         """How many of the tokens (or sentences) whose right exit is this one are sent there."""

@@ -4,9 +4,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Callable, Dict, List, Sequence, Type
 
+import numpy as np
 import torch
 
-from depth_adaptive_fairseq.generation.exit_policies import SourceBatch, UniformExit
+from depth_adaptive_fairseq.exits.known_exits import SourceBatch, drawn_exits
+from depth_adaptive_fairseq.exits.policy import ExitRule
+from depth_adaptive_fairseq.exits.registry import POLICIES
 from tests.generation.strategies import Case
 from tests.models_for_tests import (
     EOS,
@@ -39,11 +42,8 @@ from tests.reference.slow_search import SlowResult, SlowSearch
 
 def drawn_exit(num_exits: int, seed: int, source: Sequence[int], prefix: Sequence[int]) -> int:
     """The exit that ``uniform`` draws for the token after *prefix*, decoder's start token included."""
-    policy = UniformExit(num_exits, seed)
-    kept = policy.start(SourceBatch(torch.tensor([list(source)]), PAD))
-    leave = policy.begin_step(torch.tensor([list(prefix)]), kept)
-    [exit_index] = [n for n in range(1, num_exits + 1) if bool(leave(n, torch.tensor([0]), None)[0])]
-    return exit_index
+    exits = drawn_exits(ExitRule(POLICIES["uniform"], num_exits, seed), SourceBatch(np.array([list(source)]), PAD))
+    return int(exits(np.array([list(prefix)]), np.array([0]))[0])
 
 
 # The slow counterparts of policies that take thresholds, and the options that hold those.

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_adaptive_fairseq.generation.cost import DecoderSizes, full_depth_flops, sentence_flops
+from depth_adaptive_fairseq.exits.cost import DecoderSizes, full_depth_flops, sentence_flops
+from depth_adaptive_fairseq.exits.registry import POLICIES
 from tests.generation.strategies import deterministic
 from tests.models_for_tests import ModelOptions, make_model, make_stock_model
 from tests.reference.slow_cost import slow_sentence_flops
@@ -37,7 +38,7 @@ def test_equals_a_walk_through_tokens_and_blocks(sentence):
     sizes, exits, source_length = sentence
     for policy in policies_with(exits):
         expected = slow_sentence_flops(*vars(sizes).values(), policy, exits, source_length)
-        assert sentence_flops(sizes, policy, exits, source_length) == expected
+        assert sentence_flops(sizes, POLICIES[policy], exits, source_length) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_equals_a_walk_through_tokens_and_blocks(sentence):
     ],
 )
 def test_worked_examples(policy, exits, expected):
-    assert sentence_flops(SIZES, policy, exits, source_length=7) == expected
+    assert sentence_flops(SIZES, POLICIES[policy], exits, source_length=7) == expected
 
 
 @deterministic(40)
@@ -63,15 +64,15 @@ def test_worked_examples(policy, exits, expected):
 def test_a_later_exit_never_costs_less(sentence):
     sizes, exits, source_length = sentence
     for policy in ADAPTIVE:
-        earlier_cost = sentence_flops(sizes, policy, exits, source_length)
+        earlier_cost = sentence_flops(sizes, POLICIES[policy], exits, source_length)
         for position, exit_index in enumerate(exits):
             if exit_index < sizes.num_exits:
                 later = exits[:position] + [exit_index + 1] + exits[position + 1 :]
-                assert sentence_flops(sizes, policy, later, source_length) > earlier_cost
+                assert sentence_flops(sizes, POLICIES[policy], later, source_length) > earlier_cost
 
 
 def test_full_depth_is_the_deepest_fixed_exit():
-    assert full_depth_flops(SIZES, 5, 9) == sentence_flops(SIZES, "fixed", [3] * 5, 9)
+    assert full_depth_flops(SIZES, 5, 9) == sentence_flops(SIZES, POLICIES["fixed"], [3] * 5, 9)
 
 
 @pytest.mark.parametrize("make", [make_model, make_stock_model])

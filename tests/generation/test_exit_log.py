@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
-from depth_adaptive_fairseq.generation.exit_log import ExitLog
+from depth_adaptive_fairseq.exits.exit_log import ExitLog
 
 RECORDS = [
     {"id": 1, "tokens": ["größer", "</s>"], "exits": [2, 1], "scores": [-0.5, -0.25], "average_exit": 1.5},

@@ -1,11 +1,13 @@
 """The draws of ``uniform``; what the other policies decide is shown by the generator's tests."""
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_adaptive_fairseq.generation.exit_policies import SourceBatch, UniformExit
+from depth_adaptive_fairseq.exits.known_exits import SourceBatch, drawn_exits
+from depth_adaptive_fairseq.exits.policy import ExitRule
+from depth_adaptive_fairseq.exits.registry import POLICIES
 from tests.generation.against_slow import drawn_exit
 from tests.generation.strategies import deterministic
 from tests.models_for_tests import EOS, PAD, make_sample
@@ -15,14 +17,12 @@ SOURCES = TOKENS.map(lambda tokens: tokens + [EOS])
 PREFIXES = TOKENS.map(lambda tokens: [EOS] + tokens)
 
 
-def draw_batch(policy, sources, prefixes, padding="left"):
+def draw_batch(num_exits, seed, sources, prefixes, padding="left"):
     """The exits of several rows in one batch; their *prefixes* are equally long."""
-    kept = policy.start(SourceBatch(make_sample(sources, padding)["net_input"]["src_tokens"], PAD))
-    leave = policy.begin_step(torch.tensor(prefixes), kept)
-    rows = torch.arange(len(prefixes))
-    leaves = torch.stack([leave(n, rows, None) for n in range(1, policy.num_exits + 1)])
-    assert (leaves.sum(dim=0) == 1).all()
-    return (leaves.long().argmax(dim=0) + 1).tolist()
+    source = SourceBatch(make_sample(sources, padding)["net_input"]["src_tokens"].numpy(), PAD)
+    exits = drawn_exits(ExitRule(POLICIES["uniform"], num_exits, seed), source)(np.array(prefixes), np.arange(len(prefixes)))
+    assert exits.min() >= 1 and exits.max() <= num_exits
+    return exits.tolist()
 
 
 @deterministic(100)
@@ -38,7 +38,7 @@ def test_independent_of_batch_and_padding(sources, data, padding):
     word = st.integers(2, 50_000)
     prefixes = [[EOS] + data.draw(st.lists(word, min_size=length, max_size=length)) for _ in sources]
     alone = [drawn_exit(6, 9, source, prefix) for source, prefix in zip(sources, prefixes)]
-    assert draw_batch(UniformExit(6, 9), sources, prefixes, padding) == alone
+    assert draw_batch(6, 9, sources, prefixes, padding) == alone
 
 
 def chi_squared(counts, expected):
@@ -49,11 +49,11 @@ def chi_squared(counts, expected):
 @pytest.mark.parametrize("varied", ["source", "prefix", "length", "seed"])
 def test_roughly_uniform(num_exits, varied):
     """Small changes of any part of the key are enough: counts are as even as those of a fair die."""
-    source, prefix, policy = [5, 6, EOS], [EOS, 7, 8], UniformExit(num_exits, 1)
+    source, prefix = [5, 6, EOS], [EOS, 7, 8]
     if varied == "source":
-        exits = draw_batch(policy, [[4 + i % 40, 4 + i // 40, EOS] for i in range(600)], [prefix] * 600)
+        exits = draw_batch(num_exits, 1, [[4 + i % 40, 4 + i // 40, EOS] for i in range(600)], [prefix] * 600)
     elif varied == "prefix":
-        exits = draw_batch(policy, [source] * 600, [[EOS, 4 + i % 40, 4 + i // 40] for i in range(600)])
+        exits = draw_batch(num_exits, 1, [source] * 600, [[EOS, 4 + i % 40, 4 + i // 40] for i in range(600)])
     elif varied == "length":
         exits = [drawn_exit(num_exits, 1, source, [EOS] + [4 + i % 5] * (i // 5)) for i in range(600)]
     else:
@@ -74,7 +74,7 @@ def test_draws_are_unrelated(changed):
         if turned:
             sources, prefixes = [row[::-1] for row in sources], [row[::-1] for row in prefixes]
         return draw_batch(
-            UniformExit(4, seed), [row + [EOS] for row in sources], [[EOS, *row, *longer] for row in prefixes]
+            4, seed, [row + [EOS] for row in sources], [[EOS, *row, *longer] for row in prefixes]
         )
 
     change = {"source": 1, "prefix": 1, "longer prefix": [9], "seed": 1, "order": True}[changed]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from depth_adaptive_fairseq.generation.statistic_policies import SaturationExit
+from depth_adaptive_fairseq.exits.loop import BlockOutput
+from depth_adaptive_fairseq.exits.statistics import COSINE
 from tests.models_for_tests import ModelOptions, make_generator, make_model, make_sample, random_sources
 
 SOURCES = random_sources(1, [7, 4, 9, 5, 6, 3, 8])
@@ -39,13 +40,10 @@ def test_equal_states(threshold, leaves):
     states = torch.randn(4000, 64, generator=torch.Generator().manual_seed(1))
     assert (torch.cosine_similarity(states, states) > 1).any()
 
-    class Block:
-        hidden = [states]
-
-    rows = torch.arange(len(states))
-    leave = SaturationExit(threshold).begin_step(rows[:, None], None)
-    assert leave(1, rows, Block) is False
-    assert int(leave(2, rows, Block).sum()) == leaves
+    cosines, remembered = COSINE.compute(BlockOutput(1, [states], []), None)
+    assert cosines.isnan().all()
+    cosines, _ = COSINE.compute(BlockOutput(2, [states], []), remembered)
+    assert int((cosines > threshold).sum()) == leaves
 
 
 def test_patience_beyond_64_bits_is_refused(unchanging):

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
-from depth_adaptive_fairseq.generation.cost import DecoderSizes
-from depth_adaptive_fairseq.generation.report import ExitStatistics
+from depth_adaptive_fairseq.exits.cost import DecoderSizes
+from depth_adaptive_fairseq.exits.registry import POLICIES
+from depth_adaptive_fairseq.exits.report import ExitStatistics
 from tests.generation.strategies import deterministic
 from tests.reference.slow_cost import slow_sentence_flops
 
@@ -18,7 +19,7 @@ WIDER = DecoderSizes(num_exits=4, vocabulary=50, decoder_width=32, encoder_width
 @deterministic(30)
 @given(st.lists(st.tuples(st.lists(st.integers(1, 4), min_size=1, max_size=9), st.integers(1, 20)), min_size=1))
 def test_sums_over_tokens_and_members(sentences):
-    statistics = ExitStatistics("confidence", [SIZES, WIDER])
+    statistics = ExitStatistics(POLICIES["confidence"], [SIZES, WIDER])
     for exits, source_length in sentences:
         statistics.add(exits, source_length)
     tokens = [exit_index for exits, _ in sentences for exit_index in exits]
@@ -37,7 +38,7 @@ def test_sums_over_tokens_and_members(sentences):
 
 
 def test_describes_itself():
-    statistics = ExitStatistics("uniform", [SIZES])
+    statistics = ExitStatistics(POLICIES["uniform"], [SIZES])
     statistics.add([1, 2, 4, 1], source_length=5)
     line = statistics.describe()
     assert "uniform" in line and "average exit 2.000 of 4" in line
@@ -47,12 +48,12 @@ def test_describes_itself():
 
 
 def test_full_depth_is_all_of_the_flops():
-    statistics = ExitStatistics("full", [SIZES])
+    statistics = ExitStatistics(POLICIES["full"], [SIZES])
     statistics.add([4, 4, 4], source_length=5)
     assert "(100.0% of full depth)" in statistics.describe()
 
 
 def test_before_the_first_token():
-    statistics = ExitStatistics("full", [SIZES])
+    statistics = ExitStatistics(POLICIES["full"], [SIZES])
     assert math.isnan(statistics.average_exit)
     assert "no tokens" in statistics.describe()

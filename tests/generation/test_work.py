@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from depth_adaptive_fairseq.modules.inference_weights import inference_weights
+from depth_adaptive_fairseq.inference.packed_weights import packed_weights
 from tests.generation.test_batches import MODELS, POLICIES
 from tests.models_for_tests import make_generator, make_model, make_sample, random_sources
 
@@ -15,7 +15,7 @@ PARTS = ("qkv", "keys_values", "cross_query", "cross_keys_values", "feed_forward
 def count_work(model, monkeypatch, **options):
     """Decode; returns the n-best lists and how many vectors each part of each block, and each classifier, was given."""
     work = Counter()
-    weights = inference_weights(model.decoder)
+    weights = packed_weights(model.decoder)
 
     def watched(function, key):
         class Watched:

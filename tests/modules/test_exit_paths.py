@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
+from depth_adaptive_fairseq.inference.torch_backend import TorchDecoder
 from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
-from depth_adaptive_fairseq.modules.inference_weights import inference_weights
+from depth_adaptive_fairseq.inference.packed_weights import packed_weights
 from tests.modules.double_precision import double_attention
 from tests.small_models import random_sample, small_dictionary, small_model
 
@@ -31,9 +31,9 @@ def forced_decoding(model, encoder_out, prev_output_tokens, exits):
     Returns:
         the states behind block 1 .. N, copied ones included, each ``(batch, tgt_len, width)``.
     """
-    decoder = IncrementalDecoder(
+    decoder = TorchDecoder(
         model.decoder,
-        inference_weights(model.decoder),
+        packed_weights(model.decoder),
         encoder_out["encoder_out"][0].transpose(0, 1),
         encoder_out["encoder_padding_mask"][0],
         rows_per_sentence=1,

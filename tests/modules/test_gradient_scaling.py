@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_adaptive_fairseq.criterions import exit_supervision, oracles
+from depth_adaptive_fairseq.criterions import exit_loss as exit_loss_module, oracles
 from depth_adaptive_fairseq.criterions.depth_adaptive import DepthAdaptiveCrossEntropy
 from depth_adaptive_fairseq.modules.gradient_scaling import exit_gamma, scale_gradient
 from tests.modules.double_precision import double_attention
@@ -69,7 +69,9 @@ def gradients_by_hand(model, sample, gamma, weighting, exit_loss=None):
     if exit_loss is not None:
         read = [state.transpose(0, 1).detach().requires_grad_() for state in extra["inner_states"][1:]]
         encoder_read = encoder_out["encoder_out"][0].detach().requires_grad_()
-        loss = exit_loss(model.decoder.halting(read, {**encoder_out, "encoder_out": [encoder_read]}))
+        classifier = model.decoder.halting
+        logits = classifier(read, {**encoder_out, "encoder_out": [encoder_read]})
+        loss = exit_loss(classifier.log_distribution(logits))
         halting = {name: p for name, p in own.items() if name.startswith("decoder.halting.")}
         found = torch.autograd.grad(loss, [*halting.values(), encoder_read, *read], allow_unused=True)
         for name, gradient in zip(halting, found):
@@ -167,7 +169,7 @@ def test_gradients_of_the_exit_loss_equal_the_factors_by_hand(halting, per_block
     criterion = DepthAdaptiveCrossEntropy(TASK, False, exit_loss_weight=ALPHA)
     with pytest.MonkeyPatch.context() as patch:
         for kind in ("sequence_oracle", "token_oracle"):
-            patch.setattr(exit_supervision, kind, remember(kind))
+            patch.setattr(exit_loss_module, kind, remember(kind))
         criterion(scaled, sample)[0].backward()
     assert len(seen[0].unique()) > 1
     expected = gradients_by_hand(plain, sample, gamma, "uniform", exit_loss)

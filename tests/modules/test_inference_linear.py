@@ -6,10 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from depth_adaptive_fairseq.modules.inference_linear import QUANTIZATIONS, OneDnnLinear, Packing, pack_linear
+from depth_adaptive_fairseq.inference.linear import QUANTIZATIONS, LinearFormat, OneDnnLinear, pack_linear
 
 # Largest error, relative to the largest product that a row of weights can make of an input.
 TOLERANCES = {"none": 1e-6, "float16": 2e-3, "int8": 3e-2}
+
+
+def form(quantization, kernels):
+    """The kernels have no float16 weights."""
+    return LinearFormat(quantization, native=kernels == "native" and quantization != "float16")
 
 
 @torch.no_grad()
@@ -24,7 +29,7 @@ def test_same_outputs(kernels, quantization, wide, inputs, outputs, rows, bias, 
     torch.manual_seed(seed)
     layer = nn.Linear(inputs, outputs, bias=bias)
     x = torch.randn(rows, inputs)
-    packed = pack_linear(layer.weight, layer.bias, Packing(quantization, kernels), wide)
+    packed = pack_linear(layer.weight, layer.bias, form(quantization, kernels), wide)
     scale = float(x.norm(dim=1).max() * layer.weight.norm(dim=1).max()) + 1e-3
     found = packed(x)
     assert found.dtype == torch.float32
@@ -35,7 +40,7 @@ def test_same_outputs(kernels, quantization, wide, inputs, outputs, rows, bias, 
 
 def test_a_wide_layer_is_packed_where_pytorch_can():
     weight = torch.randn(64, 8)
-    assert isinstance(pack_linear(weight, None, Packing(kernels="torch"), wide=True), OneDnnLinear) == OneDnnLinear.can_pack(weight)
+    assert isinstance(pack_linear(weight, None, wide=True), OneDnnLinear) == OneDnnLinear.can_pack(weight)
     assert not isinstance(pack_linear(weight.double(), None, wide=True), OneDnnLinear)
 
 
@@ -44,4 +49,4 @@ def test_a_wide_layer_is_packed_where_pytorch_can():
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_weights_of_zeros_stay_finite(kernels, quantization):
     x = torch.randn(3, 8)
-    assert pack_linear(torch.zeros(5, 8), torch.ones(5), Packing(quantization, kernels))(x).eq(1).all()
+    assert pack_linear(torch.zeros(5, 8), torch.ones(5), form(quantization, kernels))(x).eq(1).all()

@@ -8,9 +8,9 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
-from depth_adaptive_fairseq.modules.inference_linear import Packing
-from depth_adaptive_fairseq.modules.inference_weights import inference_weights
+from depth_adaptive_fairseq.inference.linear import LinearFormat
+from depth_adaptive_fairseq.inference.native_backend import NativeDecoder
+from depth_adaptive_fairseq.inference.packed_weights import packed_weights
 from depth_adaptive_fairseq.native import kernels
 from depth_adaptive_fairseq.native.kernels import Comparison, ExitRule, Statistic
 from tests.models_for_tests import ModelOptions, make_model, make_sample, random_sources
@@ -208,7 +208,7 @@ def test_a_decoder_follows_the_rule(library, name, lengths, threads, seed):
     sources = random_sources(seed, lengths)
     encoder_out = model.encoder.forward_torchscript(make_sample(sources, "mixed")["net_input"])
     states, padding = encoder_out["encoder_out"][0].transpose(0, 1), encoder_out["encoder_padding_mask"][0]
-    decoder = NativeDecoder(model.decoder, inference_weights(model.decoder, Packing(kernels="native")), states, padding, 1)
+    decoder = NativeDecoder(model.decoder, packed_weights(model.decoder, LinearFormat(native=True), True), states, padding, 1)
     references = [SlowDecoder([model], source, policy) for source in sources]
     options = kernels.CandidateOptions.of(3, torch.tensor([1]).numpy(), 3, 0.0)
     prefixes, exits = [[] for _ in sources], [[] for _ in sources]

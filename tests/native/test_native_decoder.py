@@ -1,18 +1,21 @@
 """Blocks run by the native kernels give the states, translations and exits of those run by PyTorch, and do no more work."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
-from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
-from depth_adaptive_fairseq.generation.incremental_decoder import IncrementalDecoder
-from depth_adaptive_fairseq.generation.native_decoder import NativeDecoder
-from depth_adaptive_fairseq.generation.statistic_policies import ConfidenceExit
-from depth_adaptive_fairseq.modules.inference_linear import Packing
-from depth_adaptive_fairseq.modules.inference_weights import inference_weights
-from depth_adaptive_fairseq.modules.native_block import NativeBlock
+from depth_adaptive_fairseq.exits import registry
+from depth_adaptive_fairseq.exits.policy import Statistic
+from depth_adaptive_fairseq.inference import plan
+from depth_adaptive_fairseq.inference.linear import LinearFormat
+from depth_adaptive_fairseq.inference.native_backend import NativeDecoder
+from depth_adaptive_fairseq.inference.packed_weights import NativeBlock, packed_weights
+from depth_adaptive_fairseq.inference.plan import make_plan
+from depth_adaptive_fairseq.inference.torch_backend import TorchDecoder
 from depth_adaptive_fairseq.native import kernels as native
 from tests.generation.test_batches import assert_same_sentence
 from tests.models_for_tests import ModelOptions, make_generator, make_model, make_prefixes, make_sample, random_sources
@@ -24,6 +27,8 @@ MODELS = {
     "narrow": ModelOptions(seed=23, decoder_layers=4, decoder_normalize_before=True, share_exit_classifiers=True),
     "no cross-attention": ModelOptions(seed=24, no_cross_attention=True, **WIDE),
     "projected": ModelOptions(seed=26, decoder_normalize_before=True, decoder_output_dim=24, **WIDE),
+    "multinomial": ModelOptions(seed=27, halting="multinomial", **WIDE),
+    "sequence": ModelOptions(seed=28, halting="sequence", **WIDE),
     "halting": ModelOptions(seed=25, decoder_normalize_before=True, halting="geometric", **WIDE),
 }
 POLICIES = {
@@ -33,6 +38,8 @@ POLICIES = {
     "confidence": dict(exit_policy="confidence", exit_thresholds="0.6,0.5,0.35"),
     "patience": dict(exit_policy="patience", exit_patience=2),
     "saturation": dict(exit_policy="saturation", exit_saturation=0.9),
+    "entropy": dict(exit_policy="entropy", exit_entropy=1.5),
+    "margin": dict(exit_policy="margin", exit_margin=0.2),
     "auto": dict(exit_policy="auto"),
     "auto, each exit": dict(exit_policy="auto", exit_thresholds="0.55,0.5,0.45"),
 }
@@ -63,8 +70,8 @@ def test_states_while_the_beam_moves(library, name, lengths, beam, seed):
     encoder_out = model.encoder.forward_torchscript(inputs)
     states, padding = encoder_out["encoder_out"][0].transpose(0, 1), encoder_out["encoder_padding_mask"][0]
     decoders = [
-        kind(model.decoder, inference_weights(model.decoder, Packing(kernels=kernels)), states, padding, 1)
-        for kind, kernels in ((IncrementalDecoder, "torch"), (NativeDecoder, "native"))
+        kind(model.decoder, packed_weights(model.decoder, LinearFormat(native=native), native), states, padding, 1)
+        for kind, native in ((TorchDecoder, False), (NativeDecoder, True))
     ]
     generator = torch.Generator().manual_seed(seed)
     sentences, per_sentence = len(lengths), 1
@@ -104,7 +111,7 @@ def test_room_is_kept_for_hypotheses_in_the_beam_only(library):
     model = float32_model("pre-norm")
     encoder_out = model.encoder.forward_torchscript(make_sample([[5, 7, 2]])["net_input"])
     states, beam = encoder_out["encoder_out"][0].transpose(0, 1), 4
-    decoder = NativeDecoder(model.decoder, inference_weights(model.decoder), states, None, 1)
+    decoder = NativeDecoder(model.decoder, packed_weights(model.decoder, LinearFormat(native=True), True), states, None, 1)
     for step in range(100):
         newest = torch.arange(4, 4 + (1 if step == 0 else beam))
         decoder.run_block(1, decoder.begin_step(newest), None)
@@ -166,7 +173,7 @@ def test_two_threads_give_what_one_gives(library):
 def test_each_token_is_paid_for_up_to_its_exit(library, whole_steps, by, monkeypatch):
     """With a beam of one the hypotheses show all that was computed: tokens of each block, copied states, and predictions."""
     if not whole_steps:
-        monkeypatch.setattr(BatchDecoder, "can_search", lambda self, step: False)
+        monkeypatch.setattr(plan, "_why_no_whole_steps", lambda models, rule: "a test")
     work = []
 
     def counted_block(self, kernels, state, hidden):
@@ -209,25 +216,26 @@ def test_each_token_is_paid_for_up_to_its_exit(library, whole_steps, by, monkeyp
 
 def test_what_the_kernels_do_not_know_runs_in_pytorch(library):
     plain = MODELS["pre-norm"]
-    for options, native in [
-        (plain, True),
-        (ModelOptions(activation_fn="gelu"), False),
-        (ModelOptions(cross_self_attention=True), False),
+    for options, reason in [
+        (plain, ""),
+        (ModelOptions(activation_fn="gelu"), "activation gelu is not known to the kernels"),
+        (ModelOptions(cross_self_attention=True), "--cross-self-attention is not known to the kernels"),
     ]:
-        assert inference_weights(make_model(options, torch.float32).decoder).native is native
-    assert not inference_weights(make_model(plain).decoder).native  # float64
+        blocks = make_plan([make_model(options, torch.float32)]).blocks
+        assert (blocks.fast, blocks.reason) == (not reason, reason)
+    assert make_plan([make_model(plain)]).blocks.reason == "the model is in float64 on cpu, the kernels take float32 on a CPU"
     retained = make_model(plain, torch.float32)
     for module in (retained.decoder.dropout_module, retained.decoder.layers[0].dropout_module):
         module.p, module.apply_during_inference = 0.1, True
-    assert not inference_weights(retained.decoder).native
+    assert make_plan([retained]).blocks.reason == "--retain-dropout is not known to the kernels"
 
 
 def test_asked_for_in_vain(monkeypatch):
     model = make_model(MODELS["pre-norm"])
-    with pytest.raises(DepthAdaptiveError, match="--decoding-kernels native was given with --quantize none for a model in float64 on cpu"):
+    with pytest.raises(DepthAdaptiveError, match="--decoding-kernels native was given, and the kernels cannot run .*: the model is in float64 on cpu"):
         make_generator([model], decoding_kernels="native", exit_policy="full")
     gelu = make_model(ModelOptions(activation_fn="gelu"), torch.float32)
-    with pytest.raises(DepthAdaptiveError, match="native was given for a decoder whose blocks the kernels do not know: they have ReLU"):
+    with pytest.raises(DepthAdaptiveError, match="native was given, and the kernels cannot run .*: activation gelu is not known to the kernels"):
         make_generator([gelu], decoding_kernels="native", exit_policy="full")
     with pytest.raises(DepthAdaptiveError, match="--decoding-kernels cuda was given; choose one of auto, native, torch"):
         make_generator([model], decoding_kernels="cuda", exit_policy="full")
@@ -236,7 +244,7 @@ def test_asked_for_in_vain(monkeypatch):
 def test_without_a_library_pytorch_decodes(monkeypatch):
     monkeypatch.setattr(native, "library", lambda: None)
     model = float32_model("pre-norm")
-    assert not inference_weights(model.decoder).native
+    assert not make_plan([model]).blocks.fast
     assert isinstance(make_generator([model], beam=2, max_len_b=4).generate([model], make_sample([[5, 2]]))[0][0]["exits"], torch.Tensor)
 
 
@@ -254,18 +262,16 @@ def test_whatever_the_default_dtype(library):
         assert_same_sentence(ours, theirs)
 
 
-def test_a_policy_of_somebody_else_decides_itself(library):
-    """A subclass may decide otherwise than the rule that the kernels know."""
-
-    class Never(ConfidenceExit):
-        def passes(self, exit_index, statistic):
-            return torch.zeros_like(statistic, dtype=torch.bool)
-
+def test_a_statistic_of_somebody_else_decides_itself(library):
+    """The kernels run the blocks, and PyTorch computes what they do not know."""
+    never = Statistic("never", lambda block, before: (torch.zeros(block.rows), before))
     model = float32_model("pre-norm")
     generator = make_generator([model], beam=2, max_len_b=5, exit_policy="confidence", exit_thresholds=0.0)
-    generator.model.policy = Never([0.0] * 3)
+    generator.model.rule = replace(generator.model.rule, policy=replace(registry.POLICIES["confidence"], statistic=never))
+    model.decoder.drop_derived_state()  # the plan is made anew
     [[best, *_]] = generator.generate([model], make_sample([[5, 7, 2]]))
     assert set(best["exits"].tolist()) == {4}
+    assert generator.plan.whole_steps.reason == "statistic 'never' is not known to the kernels"
 
 
 @pytest.mark.parametrize("policy", ["full", "uniform", "confidence"])

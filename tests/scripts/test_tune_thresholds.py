@@ -18,10 +18,9 @@ import tune_thresholds  # noqa: E402
 from evaluation.decoding_digest import decoding_digest  # noqa: E402
 from evaluation.draws import COLUMNS, DrawLog, as_option, draw_thresholds  # noqa: E402
 from evaluation.segments import as_json, as_markdown, best_of_segments  # noqa: E402
-
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf  # noqa: E402
 
-from depth_adaptive_fairseq.generation.exit_options import parse_thresholds  # noqa: E402
+from depth_adaptive_fairseq.exits.options import read_thresholds  # noqa: E402
 
 TUNING = {
     "policy": "confidence", "subset": "valid", "beam": 5, "checkpoint_sha256": "abc", "decoding_sha256": "def", "draw_seed": 1,
@@ -76,7 +75,7 @@ def test_draws_are_uniform():
 def test_the_option_is_the_draw():
     for draw in range(100):
         thresholds = draw_thresholds(1, draw, 5)
-        assert tuple(parse_thresholds(as_option(thresholds), 6)) == thresholds
+        assert tuple(read_thresholds(as_option(thresholds), 6)) == thresholds
     assert as_option((0.0, 0.00001, 1.0)) == "0.0000,0.0000,1.0000"
 
 

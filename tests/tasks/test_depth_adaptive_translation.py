@@ -11,8 +11,7 @@ from fairseq.sequence_scorer import SequenceScorer
 from omegaconf import OmegaConf
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
-from depth_adaptive_fairseq.generation.exit_policies import FixedExit, FullDepth, UniformExit
-from depth_adaptive_fairseq.generation.generator import DepthAdaptiveGenerator
+from depth_adaptive_fairseq.inference.generator import DepthAdaptiveGenerator
 from depth_adaptive_fairseq.models.configuration import to_transformer_config
 from depth_adaptive_fairseq.tasks.depth_adaptive_translation import (
     DepthAdaptiveTranslationConfig,
@@ -45,40 +44,41 @@ def generator(task, models=(MODEL,), **arguments):
 
 
 def policy(task, **arguments):
-    return generator(task, **arguments).model.policy
+    """The policy's name and the value of its option."""
+    rule = generator(task, **arguments).model.rule
+    return rule.policy.name, rule.value
 
 
 class TestWhichPolicy:
     def test_auto_is_full_depth_without_a_halting_classifier(self):
-        assert isinstance(policy(task()), FullDepth)
+        assert policy(task()) == ("full", None)
 
     def test_the_tasks_options_choose_it(self):
-        chosen = policy(task(exit_policy="fixed", exit_at=2))
-        assert (type(chosen), chosen.exit_index) == (FixedExit, 2)
+        assert policy(task(exit_policy="fixed", exit_at=2)) == ("fixed", 2)
 
     def test_arguments_come_before_the_tasks_options(self):
         """The hub interface's keywords are such arguments."""
         chosen = policy(task(exit_policy="fixed", exit_at=2, exit_seed=3), exit_policy="uniform", exit_seed=4)
-        assert (type(chosen), chosen.seed) == (UniformExit, 4)
+        assert chosen == ("uniform", 4)
 
     def test_each_option_is_taken_from_the_arguments_or_else_the_task(self):
-        assert policy(task(exit_policy="fixed", exit_at=2), exit_at=1).exit_index == 1
-        assert policy(task(exit_at=2), exit_policy="fixed").exit_index == 2
+        assert policy(task(exit_policy="fixed", exit_at=2), exit_at=1) == ("fixed", 1)
+        assert policy(task(exit_at=2), exit_policy="fixed") == ("fixed", 2)
 
     def test_an_argument_that_is_none_says_nothing(self):
-        assert policy(task(exit_policy="fixed", exit_at=2), exit_policy=None, exit_at=None).exit_index == 2
+        assert policy(task(exit_policy="fixed", exit_at=2), exit_policy=None, exit_at=None) == ("fixed", 2)
 
     @pytest.mark.parametrize("given", ["0.5,0.25", [0.5, 0.25], (0.5, 0.25)])
     def test_thresholds_as_text_or_as_numbers(self, given):
-        assert policy(task(), exit_policy="confidence", exit_thresholds=given).thresholds == [0.5, 0.25]
+        assert policy(task(), exit_policy="confidence", exit_thresholds=given) == ("confidence", [0.5, 0.25])
 
     @pytest.mark.parametrize("given", ["0.5", 0.5])
     def test_one_threshold_is_for_all_exits(self, given):
-        assert policy(task(), exit_policy="confidence", exit_thresholds=given).thresholds == [0.5, 0.5]
+        assert policy(task(), exit_policy="confidence", exit_thresholds=given) == ("confidence", [0.5, 0.5])
 
     @pytest.mark.parametrize("edge", ["0", "1", "0.0,1.0"])
     def test_the_ends_of_the_range_are_allowed(self, edge):
-        assert set(policy(task(), exit_policy="confidence", exit_thresholds=edge).thresholds) <= {0.0, 1.0}
+        assert set(policy(task(), exit_policy="confidence", exit_thresholds=edge)[1]) <= {0.0, 1.0}
 
 
 @pytest.mark.parametrize(

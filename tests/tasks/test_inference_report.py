@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
-from depth_adaptive_fairseq.generation.cost import DecoderSizes, full_depth_flops, sentence_flops
+from depth_adaptive_fairseq.exits.cost import DecoderSizes, full_depth_flops, sentence_flops
+from depth_adaptive_fairseq.exits.registry import POLICIES
 from depth_adaptive_fairseq.tasks.inference_report import InferenceReport
 from tests.small_models import small_dictionary, small_model
 
@@ -39,7 +40,7 @@ def summaries(caplog):
 
 
 def test_the_log_holds_one_record_a_sentence(path):
-    report = InferenceReport("uniform", MODELS, DICTIONARY, str(path))
+    report = InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY, str(path))
     report.add([4, 2], [5, 3], [FIRST, SECOND])
     report.finish(summarise=False)
     first, second = (json.loads(line) for line in path.read_text().splitlines())
@@ -51,7 +52,7 @@ def test_the_log_holds_one_record_a_sentence(path):
         "average_exit": 2.0,
         "policy": "uniform",
         "num_exits": 3,
-        "flops": sentence_flops(SIZES, "uniform", [1, 3, 2], 5),
+        "flops": sentence_flops(SIZES, POLICIES["uniform"], [1, 3, 2], 5),
         "full_depth_flops": full_depth_flops(SIZES, 3, 5),
     }
     assert list(second.values())[:5] == [2, ["w2", "</s>"], [1, 1], [-0.333333, -0.666667], 1.0]
@@ -59,7 +60,7 @@ def test_the_log_holds_one_record_a_sentence(path):
 
 def test_the_summary_counts_tokens_not_sentences(caplog):
     caplog.set_level("INFO")
-    report = InferenceReport("uniform", MODELS, DICTIONARY)
+    report = InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY)
     report.add([0], [5], [FIRST])
     report.add([1], [3], [SECOND])
     report.finish(summarise=True)
@@ -71,7 +72,7 @@ def test_the_summary_counts_tokens_not_sentences(caplog):
 def test_a_summary_is_not_repeated_where_nothing_came_since(caplog):
     """The hub interface may take batches again and again."""
     caplog.set_level("INFO")
-    report = InferenceReport("uniform", MODELS, DICTIONARY)
+    report = InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY)
     report.finish(summarise=True)
     assert summaries(caplog) == []
     report.add([0], [5], [FIRST])
@@ -85,7 +86,7 @@ def test_a_summary_is_not_repeated_where_nothing_came_since(caplog):
 
 def test_a_sentences_summary_is_of_that_sentence_alone(caplog):
     caplog.set_level("INFO")
-    report = InferenceReport("confidence", MODELS, DICTIONARY)
+    report = InferenceReport(POLICIES["confidence"], MODELS, DICTIONARY)
     report.add([0], [3], [SECOND])
     report.summarise_sentence(1, 5, FIRST)
     (summary,) = summaries(caplog)
@@ -94,7 +95,7 @@ def test_a_sentences_summary_is_of_that_sentence_alone(caplog):
 
 
 def test_until_the_end_the_log_has_another_name(path):
-    report = InferenceReport("uniform", MODELS, DICTIONARY, str(path))
+    report = InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY, str(path))
     report.add([0], [5], [FIRST])
     assert not path.exists()
     assert len(path.with_name("log.jsonl.partial").read_text().splitlines()) == 1, "readable while the run goes on"
@@ -104,7 +105,7 @@ def test_until_the_end_the_log_has_another_name(path):
 
 def test_sentences_after_the_end_are_appended(path):
     """fairseq-interactive ends its batches with every buffer."""
-    report = InferenceReport("uniform", MODELS, DICTIONARY, str(path))
+    report = InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY, str(path))
     for number, each in enumerate((FIRST, SECOND)):
         report.add([number], [5], [each])
         report.finish(summarise=False)
@@ -115,18 +116,18 @@ def test_sentences_after_the_end_are_appended(path):
 @pytest.mark.parametrize("where", ["missing/log.jsonl", "."])
 def test_a_log_that_cannot_be_written_is_refused_at_once(tmp_path, where):
     with pytest.raises(DepthAdaptiveError, match="--exit-log"):
-        InferenceReport("uniform", MODELS, DICTIONARY, str(tmp_path / where))
+        InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY, str(tmp_path / where))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_without_sentences_leaves_nothing_behind(path):
-    InferenceReport("uniform", MODELS, DICTIONARY, str(path))
+    InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY, str(path))
     assert not list(path.parent.iterdir())
 
 
 def test_no_log_without_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = InferenceReport("uniform", MODELS, DICTIONARY)
+    report = InferenceReport(POLICIES["uniform"], MODELS, DICTIONARY)
     report.add([0], [5], [FIRST])
     report.finish(summarise=False)
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from depth_adaptive_fairseq.modules.precision import widen
 
 
-class ExitLoss(NamedTuple):
+class ClassifierLoss(NamedTuple):
     """What one visit to an exit's classifier gives.
 
     Attributes:
@@ -33,7 +33,7 @@ class ExitLoss(NamedTuple):
 
 def classifier_loss(
     classifier: nn.Module, hidden: Tensor, target: Tensor, label_smoothing: float = 0.0, weight: float = 1.0
-) -> ExitLoss:
+) -> ClassifierLoss:
     """Score *target* under the exit *classifier* of the states *hidden*.
 
     Label smoothing follows fairseq: with epsilon spread over the other V - 1 tokens,
@@ -47,7 +47,7 @@ def classifier_loss(
     """
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     keep_gradient = torch.is_grad_enabled() and (hidden.requires_grad or bool(parameters))
-    return ExitLoss(
+    return ClassifierLoss(
         *_ClassifierLoss.apply(classifier, target, label_smoothing, weight, keep_gradient, hidden, *parameters)
     )
 

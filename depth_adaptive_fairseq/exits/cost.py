@@ -4,10 +4,6 @@ from dataclasses import dataclass
 from typing import Sequence
 
 
-# These run the output classifier behind every block they reach, the last one's prediction included.
-CLASSIFIER_POLICIES = ("confidence", "entropy", "margin", "patience")
-
-
 @dataclass(frozen=True)
 class DecoderSizes:
     """The sizes that the cost depends on.
@@ -39,53 +35,40 @@ class DecoderSizes:
         )
 
 
-def prediction_flops(sizes: DecoderSizes, policy: str, exit_index: int, step: int) -> int:
-    """FP: what deciding on the exit of one token costs.
-
-    Args:
-        policy: the name of the exit policy.
-        exit_index: q(t), the exit taken.
-        step: t, from 1.
-    """
-    width = sizes.decoder_width
-    if policy in CLASSIFIER_POLICIES:
-        return 2 * exit_index * sizes.vocabulary * width
-    if policy == "sequence":
-        return 2 * sizes.num_exits * width if step == 1 else 0
-    if policy == "multinomial":
-        return 2 * sizes.num_exits * width
-    if policy == "geometric":
-        return 2 * width * exit_index
-    if policy == "saturation":  # a dot product and a norm behind each block; the paper does not have this policy
-        return 4 * width * exit_index
-    return 0
-
-
-def sentence_flops(sizes: DecoderSizes, policy: str, exits: Sequence[int], source_length: int) -> int:
+def sentence_flops(sizes: DecoderSizes, policy, exits: Sequence[int], source_length: int) -> int:
     """FLOPs of decoding one sentence whose tokens left at *exits*.
 
     A block's first call in the sentence builds its cross-attention keys and values. A policy of one depth
-    (``full``, ``fixed``) skips nothing, so its tokens pay for no copied states.
+    (``full``, ``fixed``) skips nothing, so its tokens pay for no copied states. What deciding costs is part of the policy; one that
+    reads predictions has run the last one's classifier with that.
 
     Args:
-        policy: the name of the exit policy.
+        policy: a ``policy.Policy``.
         source_length: \\|x\\|, end of sentence included.
     """
     width, total, reached = sizes.decoder_width, 0, 0
     for step, exit_index in enumerate(exits, start=1):
         block = 12 * width**2 + 4 * sizes.ffn_width * width + 4 * step * width + 4 * source_length * width
         total += exit_index * block
-        if policy not in ("full", "fixed"):
+        if not policy.one_depth:
             total += (sizes.num_exits - exit_index) * 4 * width**2
         if exit_index > reached:
             total += (exit_index - reached) * 4 * source_length * width * sizes.encoder_width
             reached = exit_index
-        total += prediction_flops(sizes, policy, exit_index, step)
-        if policy not in CLASSIFIER_POLICIES:
+        total += policy.decision_flops(sizes, exit_index, step)
+        if not policy.reads_prediction:
             total += 2 * sizes.vocabulary * width
     return total
 
 
+class _FullDepth:
+    one_depth, reads_prediction = True, False
+
+    @staticmethod
+    def decision_flops(sizes, exit_index: int, step: int) -> int:
+        return 0
+
+
 def full_depth_flops(sizes: DecoderSizes, length: int, source_length: int) -> int:
     """FLOPs of decoding *length* tokens of one sentence through all blocks."""
-    return sentence_flops(sizes, "full", [sizes.num_exits] * length, source_length)
+    return sentence_flops(sizes, _FullDepth, [sizes.num_exits] * length, source_length)

@@ -14,29 +14,18 @@ from torch.nn.functional import linear
 from depth_adaptive_fairseq.native import kernels
 
 QUANTIZATIONS = ("none", "float16", "int8")
-KERNELS = ("auto", "native", "torch")
 
 
-class Packing(NamedTuple):
-    """How weights are kept and multiplied while decoding.
+class LinearFormat(NamedTuple):
+    """How the weights of linear layers are kept and multiplied.
 
     Attributes:
-        quantization: one of ``QUANTIZATIONS``.
-        kernels: one of ``KERNELS``; auto: the native ones where they can do the work.
+        quantization: one of ``QUANTIZATIONS``; none: as the model has them.
+        native: by the native kernels, which know float32 and int8, or by PyTorch's operators.
     """
 
     quantization: str = "none"
-    kernels: str = "auto"
-
-    def is_native(self, like: Tensor) -> bool:
-        """Whether the native kernels multiply weights such as *like*."""
-        return (
-            self.kernels != "torch"
-            and self.quantization in ("none", "int8")
-            and like.device.type == "cpu"
-            and like.dtype == torch.float32
-            and kernels.library() is not None
-        )
+    native: bool = False
 
 
 class InferenceLinear:
@@ -125,30 +114,28 @@ class OneDnnLinear(_Packed):
 _QUANTIZED = {"float16": Float16WeightLinear, "int8": Int8Linear}
 
 
-def pack_linear(
-    weight: Tensor, bias: Optional[Tensor], packing: Packing = Packing(), wide: bool = False
-) -> InferenceLinear:
-    """The layer in the form that *packing* asks for.
+def pack_linear(weight: Tensor, bias: Optional[Tensor], form: LinearFormat = LinearFormat(), wide: bool = False) -> InferenceLinear:
+    """The layer in the form *form*.
 
     Args:
         wide: it has many more outputs than inputs, like an output classifier.
     """
-    if packing.is_native(weight):
-        return NativeLinear(weight, bias, packing.quantization == "int8")
-    if packing.quantization != "none":
-        return _QUANTIZED[packing.quantization](weight.float(), None if bias is None else bias.detach().float())
+    if form.native:
+        return NativeLinear(weight, bias, form.quantization == "int8")
+    if form.quantization != "none":
+        return _QUANTIZED[form.quantization](weight.float(), None if bias is None else bias.detach().float())
     if wide and OneDnnLinear.can_pack(weight):
         return OneDnnLinear(weight, bias)
     return InferenceLinear(weight.detach(), None if bias is None else bias.detach())
 
 
-def pack_together(layers: Sequence[nn.Linear], packing: Packing, wide: bool = False) -> InferenceLinear:
+def pack_together(layers: Sequence[nn.Linear], form: LinearFormat, wide: bool = False) -> InferenceLinear:
     """Several layers of the same input as one."""
     if len(layers) == 1:
-        return pack_linear(layers[0].weight, layers[0].bias, packing, wide)
+        return pack_linear(layers[0].weight, layers[0].bias, form, wide)
     weight = torch.cat([layer.weight for layer in layers])
     biases = [layer.bias for layer in layers]
-    return pack_linear(weight, None if biases[0] is None else torch.cat(biases), packing, wide)
+    return pack_linear(weight, None if biases[0] is None else torch.cat(biases), form, wide)
 
 
 class _without_deprecation_warnings(warnings.catch_warnings):

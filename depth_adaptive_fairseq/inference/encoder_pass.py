@@ -6,40 +6,31 @@ import torch
 from fairseq.models.transformer import TransformerEncoderBase
 from torch import Tensor
 
+from depth_adaptive_fairseq.inference.packed_weights import BlockWeights, NativeBlock, packed_weights
+from depth_adaptive_fairseq.inference.plan import Plan, is_fairseqs
 from depth_adaptive_fairseq.modules.block_parts import attend
-from depth_adaptive_fairseq.modules.inference_linear import Packing
-from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, inference_weights
-from depth_adaptive_fairseq.modules.native_block import NativeBlock
 from depth_adaptive_fairseq.native import kernels
 
 
-def encode(
-    encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], packing: Packing = Packing(), num_updates: int = 0
-) -> Dict[str, List[Tensor]]:
+def encode(encoder: TransformerEncoderBase, net_input: Dict[str, Tensor], plan: Plan) -> Dict[str, List[Tensor]]:
     """The encoder's output for a batch, in fairseq's form.
 
     An encoder of another kind, or one whose forward pass a subclass changed, runs as it is.
-
-    Args:
-        packing, num_updates: see ``inference_weights``.
     """
-    if any(
-        getattr(type(encoder), name, None) is not getattr(TransformerEncoderBase, name)
-        for name in ("forward", "forward_scriptable", "forward_embedding")
-    ):
+    if not is_fairseqs(encoder):
         return encoder.forward_torchscript(net_input)
     tokens = net_input["src_tokens"]
     padding = tokens.eq(encoder.padding_idx)  # (batch, src_len)
     hidden, embedded = encoder.forward_embedding(tokens)  # (batch, src_len, width)
-    real = None  # False at padding, (batch, src_len)
+    attended = None  # False at padding, (batch, src_len)
     if padding.any():
-        real = ~padding
-        hidden = hidden * real.unsqueeze(-1)
-    weights = inference_weights(encoder, packing, num_updates)
-    if weights.native:
-        hidden = _run_natively(weights.blocks, hidden, real)
+        attended = ~padding
+        hidden = hidden * attended.unsqueeze(-1)
+    weights = packed_weights(encoder, plan.form, plan.encoder.fast)
+    if plan.encoder.fast:
+        hidden = _run_natively(weights.blocks, hidden, attended)
     else:
-        mask = None if real is None else real[:, None, None, :]
+        mask = None if attended is None else attended[:, None, None, :]
         for block in weights.blocks:
             hidden = _run_block(block, hidden, mask)
     if encoder.layer_norm is not None:
@@ -55,11 +46,11 @@ def encode(
     }
 
 
-def _run_natively(blocks: List[NativeBlock], hidden: Tensor, real: Optional[Tensor]) -> Tensor:
+def _run_natively(blocks: List[NativeBlock], hidden: Tensor, attended: Optional[Tensor]) -> Tensor:
     library = kernels.library()
     hidden = hidden.float().clone(memory_format=torch.contiguous_format)
     for block in blocks:
-        block.run_sentences(library, hidden, real)
+        block.run_sentences(library, hidden, attended)
     return hidden
 
 

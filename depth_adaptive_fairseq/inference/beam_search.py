@@ -5,14 +5,44 @@ moved; a sentence's rows are equal in the first step, so one of them is decoded;
 sentence, is done in NumPy on the host.
 """
 
+from dataclasses import dataclass
 from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
 
-from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder
-from depth_adaptive_fairseq.generation.best_tokens import BestTokens
-from depth_adaptive_fairseq.generation.search_options import SearchOptions
+from depth_adaptive_fairseq.inference.batch_decoder import BatchDecoder
+from depth_adaptive_fairseq.inference.step_decoder import TokenFilter
+
+
+@dataclass
+class SearchOptions:
+    """What fairseq's generator is told; names and meanings are fairseq's."""
+
+    beam_size: int
+    max_len: int  # of this batch
+    min_len: int
+    normalize_scores: bool
+    len_penalty: float
+    unk_penalty: float
+    temperature: float
+    bos: int
+    eos: int
+    pad: int
+    unk: int
+    suppressed: List[int]
+
+    def filter(self, step: int) -> TokenFilter:
+        """What may follow at *step*, from 0."""
+        never = [self.pad, *self.suppressed, *([self.eos] if step < self.min_len else [])]
+        return TokenFilter(
+            count=2 * self.beam_size,
+            suppressed=np.array(never),
+            penalized=self.unk,
+            penalty=self.unk_penalty,
+            temperature=self.temperature,
+            only=self.eos if step >= self.max_len else None,
+        )
 
 
 def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, device: torch.device) -> List[List[Dict]]:
@@ -27,14 +57,13 @@ def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, d
     """
     beam = options.beam_size
     hypotheses = FinishedHypotheses(sentences, options)
-    best_tokens = BestTokens(options, decoder, device)
     order = np.arange(sentences)  # which sentence is searched at which place
     tokens = np.full((sentences, 1), options.bos)  # (rows, step + 1)
     scores = np.zeros((sentences, 0), dtype=np.float32)  # cumulative, (rows, step)
     exits = np.zeros((sentences, 0), dtype=np.int64)  # (rows, step)
 
     for step in range(options.max_len + 1):
-        best_scores, following, row_exits = best_tokens(tokens, step)
+        best_scores, following, row_exits = decoder.candidates(tokens, options.filter(step))
         if step > 0:
             best_scores += scores[:, -1:]
         # Each (sentences, 2 beam).

@@ -1,22 +1,18 @@
-"""One decoding step of one model, block by block, for the rows that still run.
+"""One decoding step of one model by PyTorch's operators, block by block, on any device; see ``step_decoder``."""
 
-A *row* is a hypothesis of the batched beam search: row ``r`` belongs to sentence ``r // rows_per_sentence``. At step ``t``
-(from 0) each row has one new token. The caller runs the blocks in order and may drop rows between them; what a
-dropped row's token looks like to the blocks above is its copied state (section 2.2.1, algorithm 2), which every
-block projects with its own key and value matrices. That projection is made when, and only when, a later token of
-the same hypothesis reaches the block.
-"""
+from typing import List, NamedTuple, Optional, Tuple
 
-from typing import List, NamedTuple, Optional
-
+import numpy as np
 import torch
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.attention_caches import PrefixKeys, SourceKeys, grown, next_capacity, split_keys_values
-from depth_adaptive_fairseq.generation.work import Work
+from depth_adaptive_fairseq.exits.loop import BlockOutput
+from depth_adaptive_fairseq.inference.attention_caches import PrefixKeys, SourceKeys, grown, next_capacity, split_keys_values
+from depth_adaptive_fairseq.inference.packed_weights import BlockWeights, PackedWeights
+from depth_adaptive_fairseq.inference.step_decoder import TokenFilter
+from depth_adaptive_fairseq.inference.work import Work
 from depth_adaptive_fairseq.modules.block_parts import attend
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
-from depth_adaptive_fairseq.modules.inference_weights import BlockWeights, InferenceWeights
 
 
 class _Placement(NamedTuple):
@@ -33,12 +29,12 @@ class _Placement(NamedTuple):
     shape: tuple
 
 
-class IncrementalDecoder:
+class TorchDecoder:
     """The state of one model's decoder during the search for one batch.
 
     Args:
         decoder: the model's decoder.
-        weights: its packed weights.
+        weights: its packed weights, with blocks for PyTorch.
         encoder_states: ``(sentences, src_len, encoder width)``.
         padding_mask: True at padding, ``(sentences, src_len)``, or None.
         rows_per_sentence: hypotheses of each sentence in the first step.
@@ -51,7 +47,7 @@ class IncrementalDecoder:
     def __init__(
         self,
         decoder: DepthAdaptiveDecoder,
-        weights: InferenceWeights,
+        weights: PackedWeights,
         encoder_states: Tensor,
         padding_mask: Optional[Tensor],
         rows_per_sentence: int,
@@ -97,7 +93,6 @@ class IncrementalDecoder:
         return self.entries.size(1) - 1
 
     def begin_step(self, newest: Tensor) -> Tensor:
-        """Take the newest token of each row, ``(rows,)``; returns their h^0, ``(rows, width)``."""
         self._first_entry += self._previous_rows
         self._previous_rows = newest.size(0)
         needed = self._first_entry + newest.size(0)
@@ -111,14 +106,6 @@ class IncrementalDecoder:
         return self.weights.embed_newest(self.decoder, newest, self.step)
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
-        """Run block *exit_index* (from 1) on the newest token of *rows* (sorted; None: all of them).
-
-        Args:
-            hidden: h^{n-1} of those rows, ``(those rows, width)``.
-
-        Returns:
-            h^n of those rows, ``(those rows, width)``.
-        """
         self.work.add_block(hidden.size(0))
         block = self.weights.blocks[exit_index - 1]
         layer = block.layer
@@ -132,7 +119,6 @@ class IncrementalDecoder:
         return block.run_sublayer(layer.final_layer_norm, hidden, block.feed_forward)
 
     def leave(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> None:
-        """Keep h^n of *rows* as the state that all higher blocks see of their newest token."""
         if exit_index == len(self.weights.blocks):
             return  # no block above will ask
         self._lowest_exit = min(self._lowest_exit, exit_index)
@@ -144,13 +130,17 @@ class IncrementalDecoder:
         else:
             self._exit_states.index_copy_(0, self._newest_entries(rows), hidden)
 
-    def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
-        """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped.
+    def best_tokens(self, output: BlockOutput, tokens: TokenFilter) -> Tuple[np.ndarray, np.ndarray]:
+        if tokens.only is not None:
+            return tokens.the_only(output)
+        scores = tokens.log_probabilities(output)
+        scores[:, tokens.suppressed] = -torch.inf
+        if tokens.penalty != 0.0:
+            scores[:, tokens.penalized] -= tokens.penalty
+        best, found = scores.topk(tokens.count, dim=-1)
+        return torch.nan_to_num(best, nan=-torch.inf, neginf=-torch.inf).cpu().numpy(), found.cpu().numpy()
 
-        Args:
-            order: sorted by sentence.
-            rows_per_sentence: from now on.
-        """
+    def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
         self.entries = self.entries.index_select(0, order)
         if order.numel() < self.encoder_states.size(0) * rows_per_sentence:
             sentences = order[::rows_per_sentence].div(self.rows_per_sentence, rounding_mode="floor")

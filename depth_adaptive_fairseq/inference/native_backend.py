@@ -1,24 +1,57 @@
-"""What ``IncrementalDecoder`` does, by the native kernels: block by block, or a whole step of the search at once."""
+"""What ``TorchDecoder`` does, by the native kernels: block by block, or a whole step of the search at once."""
 
 import ctypes
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.attention_caches import next_capacity
-from depth_adaptive_fairseq.generation.exit_policies import ExitRule
-from depth_adaptive_fairseq.generation.work import Work
+from depth_adaptive_fairseq.exits import statistics
+from depth_adaptive_fairseq.exits.loop import BlockOutput
+from depth_adaptive_fairseq.exits.policy import ExitRule, Statistic
+from depth_adaptive_fairseq.inference.attention_caches import next_capacity
+from depth_adaptive_fairseq.inference.packed_weights import PackedWeights
+from depth_adaptive_fairseq.inference.step_decoder import TokenFilter
+from depth_adaptive_fairseq.inference.work import Work
 from depth_adaptive_fairseq.modules.decoder import DepthAdaptiveDecoder
-from depth_adaptive_fairseq.modules.inference_weights import InferenceWeights
 from depth_adaptive_fairseq.native import kernels
+
+# What the kernels can decide by.
+_STATISTICS = {
+    statistics.LARGEST_PROBABILITY: kernels.Statistic.LARGEST_PROBABILITY,
+    statistics.ENTROPY: kernels.Statistic.ENTROPY,
+    statistics.MARGIN: kernels.Statistic.MARGIN,
+    statistics.COSINE: kernels.Statistic.COSINE,
+    statistics.AGREEMENT: kernels.Statistic.AGREEMENT,
+    statistics.STOPPING_PROBABILITY: kernels.Statistic.CHI,
+    statistics.PREDICTED_EXIT: kernels.Statistic.PREDICTED_EXIT,
+}
+
+
+def statistic_number(statistic: Statistic) -> Optional[kernels.Statistic]:
+    """Which of the kernels' statistics it is, or None."""
+    return _STATISTICS.get(statistic)
+
+
+def native_rule(rule: ExitRule, halting: Sequence[Tuple[Tensor, Tensor]]) -> kernels.ExitRule:
+    """*rule* for the kernels.
+
+    Args:
+        halting: weight and bias of the model's halting classifier (``HaltingClassifier.rows``), if the policy asks it.
+    """
+    if rule.policy.statistic is None:
+        return kernels.ExitRule.of(kernels.Statistic.KNOWN_EXITS)
+    weights, biases = halting[0] if halting else ((), ())
+    comparison = kernels.Comparison[rule.policy.comparison.name]
+    return kernels.ExitRule.of(_STATISTICS[rule.policy.statistic], comparison, rule.thresholds, list(weights), list(biases))
+
 
 _FIRST_STEPS = 16  # steps that each row's list of entries has room for; it doubles when hypotheses grow beyond
 
 
 class NativeDecoder:
-    """The state of one model's decoder during the search for one batch; see ``IncrementalDecoder``.
+    """The state of one model's decoder during the search for one batch; see ``StepDecoder``.
 
     Keys and values, of prefixes and of the source, never move: rows know where theirs are.
 
@@ -34,7 +67,7 @@ class NativeDecoder:
     def __init__(
         self,
         decoder: DepthAdaptiveDecoder,
-        weights: InferenceWeights,
+        weights: PackedWeights,
         encoder_states: Tensor,
         padding_mask: Optional[Tensor],
         rows_per_sentence: int,
@@ -70,8 +103,8 @@ class NativeDecoder:
             state.source_filled = self._source_filled[index].data_ptr()
             state.source_attended = None if self._source_attended is None else self._source_attended.data_ptr()
             state.source_length = source_length
-        self._step: Optional[kernels.SearchStep] = None
-        self._rule: Optional[kernels.ExitRule] = None
+        self._search_step: Optional[kernels.SearchStep] = None
+        self._rule: Optional[kernels.ExitRule] = None  # for whole steps
 
     @property
     def step(self) -> int:
@@ -79,7 +112,6 @@ class NativeDecoder:
         return self._hypotheses.length - 1
 
     def begin_step(self, newest: Tensor) -> Tensor:
-        """Take the newest token of each row, ``(rows,)``; returns their h^0, ``(rows, width)``."""
         self._add_entries()
         return self.weights.embed_newest(self.decoder, newest, self.step)
 
@@ -122,14 +154,6 @@ class NativeDecoder:
             state.prefix, state.filled = self._prefix[index].data_ptr(), self._filled[index].data_ptr()
 
     def run_block(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> Tensor:
-        """Run block *exit_index* (from 1) on the newest token of *rows* (sorted; None: all of them).
-
-        Args:
-            hidden: h^{n-1} of those rows, ``(those rows, width)``.
-
-        Returns:
-            h^n of those rows, ``(those rows, width)``.
-        """
         state = self._states[exit_index - 1]
         rows = torch.arange(self._sentences.size) if rows is None else rows
         state.rows, state.count = rows.data_ptr(), rows.numel()
@@ -139,7 +163,6 @@ class NativeDecoder:
         return hidden
 
     def leave(self, exit_index: int, hidden: Tensor, rows: Optional[Tensor]) -> None:
-        """Keep h^n of *rows* as the state that all higher blocks see of their newest token."""
         if exit_index == len(self.weights.blocks):
             return  # no block above will ask
         self._hypotheses.lowest_exit = min(self._hypotheses.lowest_exit, exit_index)
@@ -148,37 +171,55 @@ class NativeDecoder:
         else:
             self._exit_states.index_copy_(0, rows + self._first_entry, hidden)
 
+    def best_tokens(self, output: BlockOutput, tokens: TokenFilter) -> Tuple[np.ndarray, np.ndarray]:
+        if tokens.only is not None:
+            return tokens.the_only(output)
+        options = _candidate_options(tokens)
+        if output.has_logits or tokens.temperature != 1.0:
+            return kernels.candidates_of_logits(self._library, tokens.logits(output), options)
+        classifier, states = output.classifiers[0].native(output.hidden[0])
+        output.on_classified(states.size(0))
+        return kernels.candidates_of_states(self._library, classifier, states, options)
+
     def reorder(self, order: Tensor, rows_per_sentence: int) -> None:
-        """Follow the beam: row ``i`` becomes what row ``order[i]`` was; sentences without rows are dropped."""
         places = order.numpy()
         self._entries, self._sentences = self._entries[places], self._sentences[places]
 
     def search_step(
-        self, newest: np.ndarray, options: kernels.CandidateOptions, rule: ExitRule
-    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """:meth:`run_step` with exits by a policy's rule."""
-        if self._rule is None:
-            self._rule = _native_rule(rule)
-        known = None if rule.fixed_exit is None else np.full(newest.size, rule.fixed_exit)
-        return self.run_step(newest, options, self._rule, known)
-
-    def run_step(
         self,
         newest: np.ndarray,
-        options: kernels.CandidateOptions,
-        rule: kernels.ExitRule,
-        known_exits: Optional[np.ndarray] = None,
+        tokens: TokenFilter,
+        rule: ExitRule,
+        halting: Sequence[Tuple[Tensor, Tensor]],
+        known_exits: Optional[np.ndarray],
     ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A whole step: see ``kernels.run_search_step``."""
-        if self._step is None:
-            self._step = self._prepare()
-        self._step.rule = ctypes.pointer(rule)
+        """A whole step: all blocks, exits by *rule*, and the best continuations of each row.
+
+        Args:
+            newest: token of each row, ``(rows,)``.
+            halting: see :func:`native_rule`.
+            known_exits: of each row, ``(rows,)``, or None.
+
+        Returns:
+            log-probabilities and tokens, both ``(rows, count)``, the best first; and the exit of each row, ``(rows,)``.
+        """
+        if self._rule is None:
+            self._rule = native_rule(rule, halting)
+        return self.run_step(newest, _candidate_options(tokens), self._rule, known_exits)
+
+    def run_step(
+        self, newest: np.ndarray, options: kernels.CandidateOptions, rule: kernels.ExitRule, known_exits: Optional[np.ndarray] = None
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same in the kernels' own terms."""
+        if self._search_step is None:
+            self._search_step = self._prepare()
         self._add_entries()
-        step, embedding = self._step, self.weights.embedding
-        step.first_entry = self._first_entry
+        search_step, embedding = self._search_step, self.weights.embedding
+        search_step.rule = ctypes.pointer(rule)
+        search_step.first_entry = self._first_entry
         if embedding.positions is not None:
-            step.position = embedding.positions.data_ptr() + embedding.place(self.step) * self._width * 4
-        found = kernels.run_search_step(self._library, step, self._hypotheses, newest, options, known_exits)
+            search_step.position = embedding.positions.data_ptr() + embedding.place(self.step) * self._width * 4
+        found = kernels.run_search_step(self._library, search_step, self._hypotheses, newest, options, known_exits)
         for state in self._states:
             if state.count == 0:
                 break
@@ -192,21 +233,17 @@ class NativeDecoder:
         return self.weights.embedding.can_embed(step)
 
     def _prepare(self) -> kernels.SearchStep:
-        weights, embedding = self.weights, self.weights.embedding
+        blocks, classifiers, embedding = self.weights.blocks, self.weights.classifiers, self.weights.embedding
         return kernels.SearchStep(
-            blocks=len(weights.blocks),
+            blocks=len(blocks),
             width=self._width,
-            layers=weights.native_layers,
+            layers=(kernels.BlockLayers * len(blocks))(*(block.layers for block in blocks)),
             states=self._states,
-            classifiers=weights.native_classifiers,
+            classifiers=(kernels.Classifier * len(classifiers))(*(each.native()[0] for each in classifiers)),
             embedding=embedding.tokens.data_ptr(),
             embedding_scale=embedding.scale,
         )
 
 
-def _native_rule(rule: ExitRule) -> kernels.ExitRule:
-    if rule.fixed_exit is not None:
-        return kernels.ExitRule.of(kernels.Statistic.KNOWN_EXITS)
-    weights, biases = [weight for weight, _ in rule.halting], [bias for _, bias in rule.halting]
-    statistic = kernels.Statistic.CHI if rule.halting else kernels.Statistic.LARGEST_PROBABILITY
-    return kernels.ExitRule.of(statistic, kernels.Comparison.ABOVE, rule.thresholds, weights, biases)
+def _candidate_options(tokens: TokenFilter) -> kernels.CandidateOptions:
+    return kernels.CandidateOptions.of(tokens.count, tokens.suppressed, tokens.penalized, tokens.penalty)

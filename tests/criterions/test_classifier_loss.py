@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from depth_adaptive_fairseq.criterions.exit_losses import classifier_loss
+from depth_adaptive_fairseq.criterions.classifier_loss import classifier_loss
 
 
 def by_hand(classifier, hidden, target, label_smoothing, weight):

@@ -10,7 +10,7 @@ from depth_adaptive_fairseq.modules.halting import HaltingClassifier
 
 
 @dataclass
-class ExitSupervision:
+class ExitLoss:
     """Sums over the terms of Eq. 6: one a token, or one a sentence.
 
     Attributes:
@@ -27,29 +27,29 @@ class ExitSupervision:
     agreement: Tensor
 
 
-def supervise_exits(
-    halting: HaltingClassifier, log_distribution: Tensor, scores: Tensor, real: Tensor, penalty: float, kernel_width: float
-) -> ExitSupervision:
+def exit_loss(
+    halting: HaltingClassifier, logits: Tensor, scores: Tensor, mask: Tensor, penalty: float, kernel_width: float
+) -> ExitLoss:
     """Compare the halting classifier's distribution with the oracle of *scores*.
 
     Args:
-        log_distribution: log q, ``(batch, tgt_len, N)``, or ``(batch, 1, N)`` of a sequence-specific classifier.
+        logits: of *halting*, ``(batch, tgt_len, N or N - 1)``, or ``(batch, 1, N)`` of a sequence-specific classifier.
         scores: LL_t^n or C_t^n, ``(batch, tgt_len, N)``.
-        real: False at padding, ``(batch, tgt_len)``.
+        mask: False at padding, ``(batch, tgt_len)``.
         penalty: lambda.
         kernel_width: sigma.
     """
     if halting.per_sentence:
-        oracle = sequence_oracle(scores, real, penalty)  # (batch, 1)
-        real = real.any(dim=1, keepdim=True)
+        oracle = sequence_oracle(scores, mask, penalty)  # (batch, 1)
+        mask = mask.any(dim=1, keepdim=True)
     else:
-        oracle = token_oracle(scores, real, penalty, kernel_width)  # (batch, tgt_len)
-    predicted = halting.predict(log_distribution.detach())
-    cross_entropy = -log_distribution.gather(-1, (oracle - 1).unsqueeze(-1)).squeeze(-1)
-    return ExitSupervision(
-        loss=torch.where(real, cross_entropy, 0.0).sum(),
-        terms=real.sum(),
-        oracle_exit=oracle[real].sum(),
-        predicted_exit=predicted[real].sum(),
-        agreement=(oracle[real] == predicted[real]).sum(),
+        oracle = token_oracle(scores, mask, penalty, kernel_width)  # (batch, tgt_len)
+    predicted = halting.predict(logits.detach())
+    cross_entropy = -halting.log_distribution(logits).gather(-1, (oracle - 1).unsqueeze(-1)).squeeze(-1)
+    return ExitLoss(
+        loss=torch.where(mask, cross_entropy, 0.0).sum(),
+        terms=mask.sum(),
+        oracle_exit=oracle[mask].sum(),
+        predicted_exit=predicted[mask].sum(),
+        agreement=(oracle[mask] == predicted[mask]).sum(),
     )

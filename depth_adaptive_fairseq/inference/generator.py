@@ -1,20 +1,20 @@
 """Beam search in which every hypothesis carries the exit of each of its tokens."""
 
 import math
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import torch
 from fairseq.search import BeamSearch
 from fairseq.sequence_generator import EnsembleModel, SequenceGenerator
 from torch import Tensor
 
-from depth_adaptive_fairseq.generation.batch_decoder import BatchDecoder, Leavers
-from depth_adaptive_fairseq.generation.beam_search import beam_search
-from depth_adaptive_fairseq.generation.encoder_pass import encode
-from depth_adaptive_fairseq.generation.exit_policies import ExitPolicy
-from depth_adaptive_fairseq.generation.search_options import SearchOptions
-from depth_adaptive_fairseq.generation.work import Work
-from depth_adaptive_fairseq.modules.inference_linear import Packing
+from depth_adaptive_fairseq.exits.loop import ExitGroup
+from depth_adaptive_fairseq.exits.policy import ExitRule
+from depth_adaptive_fairseq.inference.batch_decoder import BatchDecoder
+from depth_adaptive_fairseq.inference.beam_search import SearchOptions, beam_search
+from depth_adaptive_fairseq.inference.encoder_pass import encode
+from depth_adaptive_fairseq.inference.plan import Plan, Request, make_plan
+from depth_adaptive_fairseq.inference.work import Work
 from depth_adaptive_fairseq.native import kernels
 
 
@@ -27,23 +27,46 @@ class DepthAdaptiveEnsemble(EnsembleModel):
 
     Args:
         models: members with equally many exits.
-        policy: when a row leaves.
+        rule: when a row leaves.
         padding_idx: of the source dictionary.
-        packing: of the weights.
+        request: what the user asked for to run them.
 
     Attributes:
         work: what decoding has cost so far.
+
+    Raises:
+        DepthAdaptiveError: the models do not go with *request*.
     """
 
-    def __init__(self, models: list, policy: ExitPolicy, padding_idx: int, packing: Packing = Packing()):
+    def __init__(self, models: list, rule: ExitRule, padding_idx: int, request: Request = Request()):
         super().__init__(models)
-        self.policy = policy
+        self.rule = rule
         self.padding_idx = padding_idx
-        self.packing = packing
         self.beam_size = 1
         self.work = Work()
         self.exits: Optional[Tensor] = None  # exit of each token so far, (rows, steps)
+        self._request = request
         self._batch: Optional[BatchDecoder] = None
+        self._plan: Optional[Plan] = None
+        self._planned_for: Optional[tuple] = None
+        self.plan()  # what cannot be done is refused now
+
+    def plan(self, search: str = "") -> Plan:
+        """What runs the models; made anew when they have changed, for instance moved to another device.
+
+        Args:
+            search: why fairseq's search is needed; "" if it is not.
+        """
+        versions = [getattr(part, "derived_version", None) for model in self.models for part in (model.encoder, model.decoder)]
+        if (versions, search) != self._planned_for:
+            self._plan = make_plan(self.models, self._request, self.rule, search)
+            self._planned_for = (versions, search)
+        return self._plan
+
+    @property
+    def latest_plan(self) -> Plan:
+        """That of the latest batch."""
+        return self._plan
 
     def set_decoder_beam_size(self, beam_size: int) -> None:
         """Remember how many rows each sentence has (called by ``SequenceGenerator``)."""
@@ -51,16 +74,17 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         self.beam_size = beam_size
 
     def begin(self, net_input: dict, rows_per_sentence: int) -> BatchDecoder:
-        """Encode a batch; returns what decodes it."""
+        """Encode a batch for the search of the latest plan; returns what decodes it."""
         kernels.set_threads(torch.get_num_threads())
+        plan = self._plan
         self._batch = BatchDecoder(
             self.models,
-            self.policy,
-            [encode(model.encoder, net_input, self.packing, model.decoder.num_updates) for model in self.models],
+            self.rule,
+            plan,
+            [encode(model.encoder, net_input, plan) for model in self.models],
             net_input["src_tokens"],
             self.padding_idx,
             rows_per_sentence,
-            self.packing,
             self.work,
         )
         self.exits = None
@@ -93,10 +117,10 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         Returns:
             log-probabilities of the next token at each row's exit, ``(rows, V)``, and no attention weights.
         """
-        groups = self._batch.step(tokens)
+        groups = self._batch.step(tokens.cpu().numpy())
         exits = torch.empty_like(tokens[:, :1])
         for group in groups:
-            exits[slice(None) if group.rows is None else group.rows] = group.exit_index
+            exits[slice(None) if group.rows is None else torch.from_numpy(group.rows)] = group.exit_index
         self.exits = exits if self.exits is None else torch.cat([self.exits, exits], dim=1)
         return self._log_probabilities(groups, tokens.size(0), temperature), None
 
@@ -105,7 +129,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
         exits = self.exits.view(-1, self.beam_size, self.exits.size(1))
         exits[sentences] = exits[sentences][:, :1]
 
-    def _log_probabilities(self, groups: List[Leavers], num_rows: int, temperature: float) -> Tensor:
+    def _log_probabilities(self, groups: List[ExitGroup], num_rows: int, temperature: float) -> Tensor:
         logits: List[Tensor] = []  # of each member, (rows, V)
         by_group = [group.output.logits() for group in groups]
         for member in range(self.models_size):
@@ -114,7 +138,7 @@ class DepthAdaptiveEnsemble(EnsembleModel):
                 continue
             together = by_group[0][member].new_empty(num_rows, by_group[0][member].size(1))
             for group, found in zip(groups, by_group):
-                together[group.rows] = found[member]
+                together[torch.from_numpy(group.rows)] = found[member]
             logits.append(together)
         members = [torch.log_softmax(each / temperature, dim=-1, dtype=torch.float32) for each in logits]
         if len(members) == 1:
@@ -131,14 +155,20 @@ class DepthAdaptiveGenerator(SequenceGenerator):
     Args:
         models: members with equally many exits.
         tgt_dict: the target dictionary.
-        exit_policy: when a token leaves the decoder.
+        rule: when a token leaves the decoder.
         padding_idx: of the source dictionary.
-        packing: of the weights.
+        request: what the user asked for to run the models.
         **options: those of fairseq's ``SequenceGenerator``.
     """
 
-    def __init__(self, models, tgt_dict, exit_policy: ExitPolicy, padding_idx: int, packing: Packing = Packing(), **options):
-        super().__init__(DepthAdaptiveEnsemble(models, exit_policy, padding_idx, packing), tgt_dict, **options)
+    def __init__(self, models, tgt_dict, rule: ExitRule, padding_idx: int, request: Request = Request(), **options):
+        super().__init__(DepthAdaptiveEnsemble(models, rule, padding_idx, request), tgt_dict, **options)
+        self.model.plan(self._why_fairseqs_search())
+
+    @property
+    def plan(self) -> Plan:
+        """What ran the latest batch, or will run the first."""
+        return self.model.latest_plan
 
     def _generate(self, sample, prefix_tokens=None, constraints=None, bos_token=None):
         try:
@@ -150,18 +180,15 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         net_input = sample["net_input"]
         suppressed = [] if self.token_indices_to_suppress is None else self.token_indices_to_suppress.tolist()
         max_len = min(int(self.max_len_a * net_input["src_tokens"].size(1) + self.max_len_b), self.max_len - 1)
-        plain = (
-            type(self.search) is BeamSearch
-            and self.model.models_size == 1
-            and prefix_tokens is None
-            and constraints is None
-            and self.lm_model is None
-            and self.repeat_ngram_blocker is None
-            and not self.match_source_len
-            and self.min_len <= max_len
-            and self.vocab_size - 3 - len(suppressed) >= 2 * self.beam_size  # always enough candidates that can follow
+        why = self._why_fairseqs_search(
+            ("a forced prefix", prefix_tokens is not None),
+            ("--constraints", constraints is not None),
+            ("--min-len beyond the maximum", self.min_len > max_len),
+            # There must always be enough candidates that can follow.
+            ("a beam about as wide as the vocabulary", self.vocab_size - 3 - len(suppressed) < 2 * self.beam_size),
         )
-        if not plain:
+        self.model.plan(why)
+        if why:
             return super()._generate(sample, prefix_tokens, constraints, bos_token)
         options = SearchOptions(
             beam_size=self.beam_size,
@@ -182,6 +209,18 @@ class DepthAdaptiveGenerator(SequenceGenerator):
         for hypothesis in (hypothesis for sentence in found for hypothesis in sentence):
             hypothesis.update(describe_exits(hypothesis["exits"]))
         return found
+
+    def _why_fairseqs_search(self, *of_batch: Tuple[str, bool]) -> str:
+        """What asks for fairseq's search rather than ours: the first that holds of the generator's options, and *of_batch*."""
+        reasons = (
+            (f"{type(self.search).__name__}", type(self.search) is not BeamSearch),
+            ("an ensemble", self.model.models_size > 1),
+            ("a language model", self.lm_model is not None),
+            ("--no-repeat-ngram-size", self.repeat_ngram_blocker is not None),
+            ("--match-source-len", self.match_source_len),
+            *of_batch,
+        )
+        return next((reason for reason, holds in reasons if holds), "")
 
     def finalize_hypos(self, step, bbsz_idx, eos_scores, tokens, scores, finalized, finished, beam_size, *rest):
         """Attach the exits of every hypothesis that fairseq finalises."""

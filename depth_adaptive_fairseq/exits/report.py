@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import List, Sequence, Tuple
 
-from depth_adaptive_fairseq.generation.cost import DecoderSizes, full_depth_flops, sentence_flops
+from depth_adaptive_fairseq.exits.cost import DecoderSizes, full_depth_flops, sentence_flops
+from depth_adaptive_fairseq.exits.policy import Policy
 
 
 @dataclass
@@ -56,12 +57,13 @@ class ExitStatistics(ExitSums):
     """:class:`ExitSums` of a run with given models.
 
     Args:
-        policy: the name of the exit policy.
+        policy: the exit policy.
         members: the sizes of each ensemble member's decoder.
     """
 
-    def __init__(self, policy: str, members: List[DecoderSizes]):
-        super().__init__(policy, members[0].num_exits)
+    def __init__(self, policy: Policy, members: List[DecoderSizes]):
+        super().__init__(policy.name, members[0].num_exits)
+        self._policy = policy
         self.members = members
 
     def add(self, exits: Sequence[int], source_length: int) -> Tuple[int, int]:
@@ -70,7 +72,7 @@ class ExitStatistics(ExitSums):
         Returns:
             FLOPs of its decoding, and what they would have been at full depth.
         """
-        flops = sum(sentence_flops(sizes, self.policy, exits, source_length) for sizes in self.members)
+        flops = sum(sentence_flops(sizes, self._policy, exits, source_length) for sizes in self.members)
         full_flops = sum(full_depth_flops(sizes, len(exits), source_length) for sizes in self.members)
         self.count(exits, flops, full_flops)
         return flops, full_flops

@@ -1,1 +1,0 @@
-"""Decoding with an exit per token."""
