@@ -11,6 +11,7 @@ from setuptools.errors import CCompilerError
 
 STARTUP = Path("depth_adaptive_fairseq/compat/startup")
 NATIVE = Path("depth_adaptive_fairseq/native")
+TEMPLATES = Path("data-bin-templates")
 # The kernels are compiled once for each of these; which copy runs is decided when they are loaded.
 INSTRUCTION_SETS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
@@ -50,10 +51,10 @@ class BuildKernels(build_ext):
             super().build_extension(extension)
 
 
-class BuildStartup(Command):
-    """Puts the files that run at interpreter start into the root of the wheel."""
+class BuildFiles(Command):
+    """Puts into the wheel what lies elsewhere here: at its root what runs at interpreter start, into the package the templates."""
 
-    description = "copy the start-up files to where site-packages will be"
+    description = "copy the start-up files to where site-packages will be, and the data templates"
     user_options = []
 
     def initialize_options(self):
@@ -67,19 +68,26 @@ class BuildStartup(Command):
         target = self.build_lib
         if self.editable_mode:  # only what is "installed" already gets into an editable wheel
             target = self.get_finalized_command("install").install_lib
-        self.mkpath(target)
-        for source in self.get_source_files():
-            self.copy_file(source, target)
+        for source, place in self._files().items():
+            self.mkpath(str(Path(target, place).parent))
+            self.copy_file(source, str(Path(target, place)))
+
+    def _files(self):
+        """Where each goes below site-packages; an editable installation finds the templates where they are."""
+        files = {str(STARTUP / name): name for name in (f"depth_adaptive_fairseq{end}" for end in (".pth", "_startup.py"))}
+        if not self.editable_mode:
+            files.update({str(path): f"depth_adaptive_fairseq/{path.as_posix()}" for path in sorted(TEMPLATES.glob("*/*.yaml"))})
+        return files
 
     def get_source_files(self):
-        return [str(STARTUP / f"depth_adaptive_fairseq{end}") for end in (".pth", "_startup.py")]
+        return list(self._files())
 
     def get_outputs(self):
-        return [str(Path(self.build_lib, Path(source).name)) for source in self.get_source_files()]
+        return [str(Path(self.build_lib, place)) for place in self._files().values()]
 
 
 class Build(build):
-    sub_commands = [*build.sub_commands, ("build_startup", None)]
+    sub_commands = [*build.sub_commands, ("build_files", None)]
 
 
 setup(
@@ -94,8 +102,9 @@ setup(
     # setuptools' own, costs every start of Python several times what our start-up code does.
     package_dir={"": "."},
     package_data={"depth_adaptive_fairseq": ["config/*.yaml"], "depth_adaptive_fairseq.native": ["*.h", "*.cpp"]},
+    entry_points={"console_scripts": ["depth-adaptive = depth_adaptive_fairseq.commands:main"]},
     ext_modules=[kernels(*each) for each in INSTRUCTION_SETS.items()],
-    cmdclass={"build": Build, "build_ext": BuildKernels, "build_startup": BuildStartup},
+    cmdclass={"build": Build, "build_ext": BuildKernels, "build_files": BuildFiles},
     install_requires=[
         "fairseq==0.12.2",
         "hydra-core==1.0.7",
@@ -111,6 +120,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=9", "pytest-timeout>=2.3", "pytest-xdist>=3.3", "hypothesis>=6.80", "setuptools>=70.1"],
+        # The commands need no more than the above, but for pictures, the generated corpus and a comparison with CTranslate2.
         "quickstart": ["Babel>=2.12", "num2words>=0.5.13", "matplotlib>=3.7"],
         "benchmark": ["ctranslate2>=4.4"],
     },

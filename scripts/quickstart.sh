@@ -17,7 +17,7 @@ data=$out/data-bin
 say() { printf '\n== %s\n' "$*"; }
 
 say "1. Generate and binarise a German-English corpus of dates, times, numbers, prices and lists"
-python "$root/scripts/prepare_data.py" phrases.de-en --out "$data"
+depth-adaptive prepare phrases.de-en --out "$data"
 
 # train FOLDER OPTION...: train into $out/FOLDER, once, showing the essence of fairseq's log
 train() {
@@ -53,10 +53,10 @@ fairseq-generate "$data" --user-dir depth_adaptive_fairseq --task depth_adaptive
 grep -E 'average exit|^Generate' "$out/generate.log" | sed -E 's/^.*\| (exit policy)/\1/'
 
 say "5. Compare exit policies"
-python "$root/scripts/evaluate_policies.py" "$data" --path "$out/geometric/checkpoint_best.pt" --gen-subset test --beam 5 \
+depth-adaptive evaluate "$data" --path "$out/geometric/checkpoint_best.pt" --gen-subset test --beam 5 \
   --results "$out/results.csv" \
   --policies full fixed:{1..5} uniform confidence:{0.5,0.7} geometric:{0.3,0.5,0.7}
 
 say "6. Look at it"
-python "$root/scripts/plot_tradeoff.py" "$out/results.csv" --out "$out/tradeoff.png"
-python "$root/scripts/view_exits.py" "$out/exits.jsonl" --data "$data" --out "$out/exits.html"
+depth-adaptive plot "$out/results.csv" --out "$out/tradeoff.png"
+depth-adaptive view "$out/exits.jsonl" --data "$data" --out "$out/exits.html"

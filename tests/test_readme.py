@@ -1,12 +1,11 @@
 """What the README says about options and results is what the code and the measured results say."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from depth_adaptive_fairseq.options import as_markdown, as_text, plugin_options
+from depth_adaptive_fairseq.commands import main
+from depth_adaptive_fairseq.commands.options import as_markdown, as_text, plugin_options
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,7 +18,7 @@ def section(name: str) -> str:
 
 def test_the_tables_of_options_are_those_of_the_code():
     assert section("options").strip() == as_markdown().strip(), (
-        "write the output of `python -m depth_adaptive_fairseq.options --markdown` between the README's marks"
+        "write the output of `depth-adaptive options --markdown` between the README's marks"
     )
 
 
@@ -30,32 +29,34 @@ def test_every_option_is_listed_with_its_help():
             assert option.flag in listed and option.help in listed and option.help.strip()
 
 
-@pytest.mark.parametrize("line", [line for line in README.splitlines() if line.startswith("    python scripts/")])
-def test_scripts_that_the_readme_calls_exist(line):
-    assert (ROOT / line.split()[1]).is_file()
+@pytest.mark.parametrize("line", [line for line in README.splitlines() if line.startswith("    depth-adaptive ")])
+def test_commands_that_the_readme_calls_exist(line, capsys):
+    words = line.split()
+    with pytest.raises(SystemExit) as ended:
+        main([words[1], "--help"])
+    assert not ended.value.code
+    known = capsys.readouterr().out
+    assert all(word in known for word in words if word.startswith("--"))
+
+
+def printed(capsys, *command):
+    """What a command prints of files of the repository."""
+    assert main(list(command)) == 0
+    return capsys.readouterr().out.strip()
+
+
+SPEED = "scripts/recipes/multi30k.de-en.speed"
 
 
 @pytest.mark.parametrize(
-    "name, script, measurements",
+    "name, command",
     [
-        ("speed", "benchmark_table.py", "scripts/recipes/multi30k.de-en.speed/benchmark.json"),
-        ("speed", "benchmark_table.py", "scripts/recipes/multi30k.de-en.speed/benchmark.2threads.json"),
-        ("training cost", "benchmark_training.py", "scripts/recipes/multi30k.de-en.speed/training.json"),
+        ("speed", ("benchmark", "--table", f"{SPEED}/benchmark.json")),
+        ("speed", ("benchmark", "--table", f"{SPEED}/benchmark.2threads.json")),
+        ("training cost", ("benchmark-training", "--show", f"{SPEED}/training.json")),
+        ("results", ("table", "scripts/recipes/multi30k.de-en/results.csv")),
     ],
 )
-def test_the_benchmarks_are_those_of_the_files(name, script, measurements):
-    show = ["--show"] if script == "benchmark_training.py" else []
-    done = subprocess.run(
-        [sys.executable, f"scripts/{script}", *show, measurements], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in section(name), f"write the output of `python scripts/{script} {' '.join(show)} {measurements}` there"
-
-
-def test_the_results_are_those_of_the_file():
-    results = "scripts/recipes/multi30k.de-en/results.csv"
-    done = subprocess.run(
-        [sys.executable, "scripts/results_table.py", results], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in section("results"), f"write the output of `python scripts/results_table.py {results}` there"
+def test_the_tables_are_those_of_the_files(name, command, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert printed(capsys, *command) in section(name), f"write the output of `depth-adaptive {' '.join(command)}` there"

@@ -2,8 +2,6 @@
 
 from argparse import Namespace
 
-import torch
-
 # Of a configuration, which has some hundreds.
 _MOST_VALUES = 100_000
 
@@ -48,6 +46,8 @@ def misfit(state):
 
 def _is_whole(tensor):
     """Whether each of a tensor's numbers is stored, and not one of them shown many times."""
+    import torch  # here: all modules of this package are imported when an interpreter starts that may never need it
+
     if tensor.layout is not torch.strided or tensor.is_quantized:
         return True
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -25,11 +25,11 @@ def run(*command, cwd=None, fresh=False, **environment):
 
     Args:
         command: its name or the file's absolute path, and its arguments.
-        fresh: in a process that imports everything itself, though it is a command of fairseq's or a Python file.
+        fresh: in a process that imports everything itself, though it is a command of fairseq's or the package's, or a Python file.
     """
     program, *arguments = map(str, command)
     is_file = program.endswith(".py")
-    if (is_file or program.startswith("fairseq-")) and not (fresh or environment or server is None or server.would_differ()):
+    if (is_file or program.startswith("fairseq-") or program == "depth-adaptive") and not (fresh or environment or server is None or server.would_differ()):
         done = server.run(*command, cwd=cwd or Path.cwd())
         return subprocess.CompletedProcess(command, done.status, done.stdout, done.stderr)
     variables = dict(os.environ)

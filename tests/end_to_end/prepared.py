@@ -1,12 +1,7 @@
-"""The tests' corpus as ``prepare_data.py`` leaves it, and its scripts' modules."""
+"""The tests' corpus as ``depth-adaptive prepare`` leaves it."""
 
 import json
-import sys
 from pathlib import Path
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-if str(SCRIPTS) not in sys.path:
-    sys.path.insert(0, str(SCRIPTS))
 
 
 def prepared_folder(data: Path, folder: Path) -> Path:

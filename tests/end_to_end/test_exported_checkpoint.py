@@ -1,15 +1,13 @@
-"""Models of one depth that ``export_fixed_depth.py`` writes: in fairseq's own commands, in training, in CTranslate2."""
+"""Models of one depth that ``depth-adaptive export`` writes: in fairseq's own commands, in training, in CTranslate2."""
 
 import math
-from pathlib import Path
 
 import pytest
 
-from tests.compat.processes import run as run_script
+from tests.compat.processes import run as run_command
 from tests.end_to_end.commands import assert_ok
 from tests.end_to_end.training import ADAPTIVE, AS_IT_IS, OPTIMIZATION, SIZES, train
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "export_fixed_depth.py"
 PRE_NORM = ("--encoder-normalize-before", "--decoder-normalize-before")
 
 
@@ -22,11 +20,11 @@ def tied(server, build_once, data):
 
 @pytest.fixture
 def export(tmp_path):
-    """``export(checkpoint, n)``: the file that the script writes."""
+    """``export(checkpoint, n)``: the file that the command writes."""
 
     def export(checkpoint, exit_at):
         out = tmp_path / f"exit{exit_at}.pt"
-        done = run_script(SCRIPT, checkpoint, "--exit-at", exit_at, "--out", out)
+        done = run_command("depth-adaptive", "export", checkpoint, "--exit-at", exit_at, "--out", out)
         assert done.returncode == 0, done.stderr
         assert [file.name for file in tmp_path.iterdir()] == [out.name]
         return out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_adaptive_fairseq.commands import merge_exit_logs
+from depth_adaptive_fairseq.commands import merge
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from tests.compat.processes import assert_one_sentence
 from tests.compat.processes import run as process
@@ -34,7 +34,7 @@ def test_shards_are_parts_of_the_whole(decode, trained, tmp_path, capsys, batch_
     together = {i: hypotheses for part in parts for i, hypotheses in part.hypotheses().items()}
     assert together == whole.hypotheses()
 
-    merge_exit_logs.main([*(f"{i}.jsonl" for i in range(SHARDS)), "--exit-log", "merged.jsonl"])
+    merge.main([*(f"{i}.jsonl" for i in range(SHARDS)), "--exit-log", "merged.jsonl"])
     said = capsys.readouterr()
     (summary,) = re.findall(r"exit policy .*", whole.output)
     assert said.out == f"16 sentences | {summary}\n" and not said.err
@@ -69,7 +69,7 @@ def test_the_command(run, data, trained, tmp_path):
     command = ("fairseq-generate", data, *PLUGIN, *TASK, "--path", trained.checkpoint, "--num-workers", 0, "--num-shards", 16)
     done = assert_ok(run(*command, "--shard-id", 15, "--exit-log", "last.jsonl"))
     assert len(done.hypotheses()) == 1
-    merge_exit_logs.main([str(tmp_path / "last.jsonl")])
+    merge.main([str(tmp_path / "last.jsonl")])
 
 
 @pytest.mark.parametrize("entries, said", [
@@ -113,7 +113,7 @@ def write(path, *records):
 def test_logs_that_do_not_go_together(tmp_path, others, said):
     logs = [write(tmp_path / "first", record(0)), write(tmp_path / "second", *others)]
     with pytest.raises(DepthAdaptiveError, match=said):
-        merge_exit_logs.main([*logs, "--exit-log", str(tmp_path / "merged")])
+        merge.main([*logs, "--exit-log", str(tmp_path / "merged")])
     assert not (tmp_path / "merged").exists()
 
 
@@ -121,16 +121,16 @@ def test_logs_that_cannot_be_read(tmp_path):
     (tmp_path / "other").write_bytes(b"\xff{")
     for name, reason in (("missing", "No such file"), ("other", "codec can't decode")):
         with pytest.raises(DepthAdaptiveError, match=f"{name} cannot be read as an exit log .*{reason}"):
-            merge_exit_logs.main([str(tmp_path / name)])
+            merge.main([str(tmp_path / name)])
     (tmp_path / "empty").touch()
     with pytest.raises(DepthAdaptiveError, match="no sentence is in"):
-        merge_exit_logs.main([str(tmp_path / "empty")])
-    done = process("python", "-m", "depth_adaptive_fairseq.commands.merge_exit_logs", "missing")
+        merge.main([str(tmp_path / "empty")])
+    done = process("depth-adaptive", "merge", "missing")
     assert_one_sentence(done, "missing cannot be read")
 
 
 def test_sentences_that_are_missing_are_told(tmp_path, capsys):
-    merge_exit_logs.main([write(tmp_path / "first", record(4, exits=[3]), record(1))])
+    merge.main([write(tmp_path / "first", record(4, exits=[3]), record(1))])
     said = capsys.readouterr()
     assert "2 sentences | exit policy uniform | average exit 2.000 of 3 | decoder FLOPs per token 4 (66.7%" in said.out
     assert "3 sentences before the last have no record" in said.err

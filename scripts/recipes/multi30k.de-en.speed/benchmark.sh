@@ -17,7 +17,7 @@ if python -c 'import ctranslate2' 2> /dev/null; then
   engines+=(ct2 ct2@int8)
 fi
 read -ra engines <<< "${ENGINES:-${engines[*]}}"
-exec python "$here/../../benchmark_decoding.py" "$data_bin" --path "$checkpoints/geometric/checkpoint_last.pt" \
+exec depth-adaptive benchmark "$data_bin" --path "$checkpoints/geometric/checkpoint_last.pt" \
   --engines "${engines[@]}" --batch-sizes ${BATCH_SIZES:-1 32 128} --threads ${THREADS:-1 2} \
   --repetitions "${REPETITIONS:-2}" --sentences "${SENTENCES:-0}" --out "${OUT:-$here/benchmark.json}" \
   --options --max-len-a 1.2 --max-len-b 10

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train what benchmark.sh decodes: train.sh DATA_BIN CHECKPOINTS
 #
-# The paper's IWSLT sizes on Multi30k De-En (prepare_data.py multi30k.de-en), in bfloat16, which processors with AMX
+# The paper's IWSLT sizes on Multi30k De-En (depth-adaptive prepare multi30k.de-en), in bfloat16, which processors with AMX
 # multiply several times as fast as float32: aligned, then with a geometric-like halting classifier, while the rate goes on
 # falling. A run that was interrupted goes on from its last checkpoint.
 set -euo pipefail

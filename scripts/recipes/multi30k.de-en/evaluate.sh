@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data_bin=$1 adaptive=$2 stock=$3 results=${4:-$here/results.csv}
 
 evaluate() {
-  python "$here/../../evaluate_policies.py" "$data_bin" --results "$results" --beam 5 --max-len-a 1.2 --max-len-b 10 "$@"
+  depth-adaptive evaluate "$data_bin" --results "$results" --beam 5 --max-len-a 1.2 --max-len-b 10 "$@"
 }
 
 for subset in valid test; do

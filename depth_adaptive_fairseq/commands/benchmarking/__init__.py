@@ -1,0 +1,1 @@
+"""Parts of ``depth-adaptive benchmark-training`` and ``depth-adaptive benchmark``."""

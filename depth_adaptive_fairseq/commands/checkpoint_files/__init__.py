@@ -1,0 +1,1 @@
+"""Parts of ``depth-adaptive average`` and ``depth-adaptive export``."""

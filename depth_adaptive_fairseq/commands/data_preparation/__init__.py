@@ -1,0 +1,1 @@
+"""The steps behind `depth-adaptive prepare`: one module a subject."""

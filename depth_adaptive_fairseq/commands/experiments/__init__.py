@@ -1,0 +1,1 @@
+"""Parts of ``depth-adaptive grid`` and ``depth-adaptive grid --results``."""

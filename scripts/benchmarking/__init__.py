@@ -1,1 +1,0 @@
-"""Parts of ``benchmark_training.py`` and ``benchmark_decoding.py``."""

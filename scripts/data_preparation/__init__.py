@@ -1,1 +1,0 @@
-"""The steps behind `scripts/prepare_data.py`: one module a subject."""

@@ -1,1 +1,0 @@
-"""Parts of ``run_grid.py`` and ``write_results.py``."""
