@@ -114,8 +114,8 @@ def test_the_table_is_printed_and_again_from_its_file(benchmark, capsys):
     [
         ("deep", "'deep' was given; the policies are auto, full, fixed"),
         ("deep@int3", "'deep' was given; the policies are auto, full, fixed"),
-        ("full:3", "full takes no argument"),
-        ("stock:3", "stock takes no argument"),
+        ("full:3", "full takes no value"),
+        ("stock:3", "stock takes no value"),
         ("full@int3", "the precisions of full are float32, float16, int8"),
         ("stock@int8", "the precisions of stock are float32"),
         ("ct2@float16", "the precisions of ct2 are float32, int8"),

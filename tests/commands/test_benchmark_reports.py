@@ -18,7 +18,7 @@ def test_engines_and_their_precisions(given, expected):
     assert parse_engine(given) == expected
 
 
-@pytest.mark.parametrize("given, message", [("stock@int8", "the precisions of stock are float32"), ("full:3", "takes no argument")])
+@pytest.mark.parametrize("given, message", [("stock@int8", "the precisions of stock are float32"), ("full:3", "takes no value")])
 def test_engines_that_do_not_exist_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         parse_engine(given)

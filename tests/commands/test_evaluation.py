@@ -81,7 +81,7 @@ def test_policies_are_written_with_their_argument(specification, options):
 
 
 def test_an_argument_for_a_policy_without_one_is_refused():
-    with pytest.raises(ValueError, match="full takes no argument"):
+    with pytest.raises(ValueError, match="full takes no value"):
         policy_options("full:2")
 
 

@@ -25,7 +25,7 @@ def view(capsys):
             status = error.code
         said = capsys.readouterr()
         assert bool(status) == bool(said.err)
-        return said.err or None, said.out
+        return said.err.removeprefix("python -m depth_adaptive_fairseq view: ").rstrip("\n") or None, said.out
 
     return view
 
@@ -77,7 +77,7 @@ def test_other_logs(view, tmp_path):
     for name, message in (("binary", "is not UTF-8"), ("empty", "has no sentences"), ("missing", "No such file"), (".", "Is a directory")):
         ended, _ = view(tmp_path / name, "--out", tmp_path / "page.html")
         assert ended.startswith("error: ") and message in ended
-    assert view(tmp_path / "empty", "--sentences", 0)[0] == 2
+    assert "error: --sentences 0 was given; give 1 or more" in view(tmp_path / "empty", "--sentences", 0)[0]
 
 
 def test_half_a_character_is_shown_as_unknown(view, tmp_path):

@@ -10,6 +10,7 @@ from omegaconf import open_dict
 from tqdm import tqdm
 
 from depth_adaptive_fairseq.commands.evaluation.loading import Loaded
+from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.exits.cost import DecoderSizes
 from depth_adaptive_fairseq.exits.options import read_specification
 from depth_adaptive_fairseq.exits.registry import POLICIES
@@ -41,6 +42,8 @@ def policy_options(specification: str) -> dict:
     Raises:
         DepthAdaptiveError: no policy, or a value for one that takes none.
     """
+    if specification.startswith(f"{STOCK}:"):
+        raise DepthAdaptiveError(f"'{specification}' was given; {STOCK} takes no value: give '{STOCK}'.")
     return {} if specification == STOCK else read_specification(specification)
 
 
