@@ -71,6 +71,7 @@ def sources(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
     shutil.copytree(REPOSITORY / "depth_adaptive_fairseq", copy / "depth_adaptive_fairseq",
                     ignore=ignored)
+    shutil.copytree(REPOSITORY / "data-bin-templates", copy / "data-bin-templates")
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, copy)
     return copy
@@ -90,6 +91,12 @@ def test_installation(options, sources, tmp_path):
         assert shutil.which("g++") is None or any("native/_kernels_baseline" in name for name in installed)
         config = (sources / "depth_adaptive_fairseq" / "config").glob("*.yaml")
         assert {f"depth_adaptive_fairseq/config/{path.name}" for path in config} <= installed
+        assert "depth_adaptive_fairseq/data-bin-templates/phrases.de-en/template.yaml" in installed
+
+    # The package's own commands, with the templates of data sets.
+    done = environment.run(environment.python.parent / "depth-adaptive", "prepare", "nothing.de-en")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.rstrip().endswith("nor one of the available templates: multi30k.de-en, phrases.de-en.")
 
     # The mends come from this installation, before any of the project's code is asked for.
     origin = sources if options else environment.site

@@ -34,7 +34,7 @@ def is_current(folder: Path, key: str) -> bool:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raises PreparationError if `folder` holds anything that this script did not write: it would be lost."""
+    """Raises PreparationError if `folder` holds anything that this command did not write: it would be lost."""
     if not folder.exists():
         return
     foreign = [
@@ -42,7 +42,7 @@ def check_replaceable(folder: Path) -> None:
     ]
     if foreign:
         raise PreparationError(
-            f"{folder} has to be written anew, but holds files that this script did not write: {', '.join(foreign[:5])}"
+            f"{folder} has to be written anew, but holds files that this command did not write: {', '.join(foreign[:5])}"
             f"{' ...' if len(foreign) > 5 else ''}. Move them away or choose another folder with --out."
         )
 

@@ -1,1 +1,1 @@
-"""What several scripts need."""
+"""What several commands need."""
