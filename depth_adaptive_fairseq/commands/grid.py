@@ -16,11 +16,12 @@ from typing import Dict, List, Optional, Sequence
 
 from depth_adaptive_fairseq.commands import command_parser
 from depth_adaptive_fairseq.commands.evaluation.results import read_results
-from depth_adaptive_fairseq.commands.experiments.exit_positions import add_positions, read_exit_log, read_positions, summarise
+from depth_adaptive_fairseq.commands.experiments.exit_positions import add_positions, read_exit_log, summarise
 from depth_adaptive_fairseq.commands.experiments.grid import Grid, GridError, Training, load_grid
 from depth_adaptive_fairseq.commands.experiments.results_page import results_page
 from depth_adaptive_fairseq.commands.experiments.stale_rows import bring_up_to_date
 from depth_adaptive_fairseq.commands.experiments.trainings import finished_checkpoint, is_decoded_alike, is_trained, read_trainings, train
+from depth_adaptive_fairseq.commands.shared.tables import read_table
 from depth_adaptive_fairseq.compat.whole_files import new_file
 
 
@@ -41,7 +42,7 @@ def missing_policies(training: Training, subset: str, recipe: Path) -> List[str]
 
 def missing_positions(training: Training, subset: str, recipe: Path) -> List[str]:
     """The same for ``exit_positions.csv`` and the policies whose exits by position are to be kept."""
-    rows = read_positions(recipe / "exit_positions.csv")
+    rows = read_table(recipe / "exit_positions.csv")
     measured = {row["policy"] for row in rows if (row["training"], row["subset"]) == (training.name, subset)}
     return _without_rows(training, recipe, training.exit_positions, measured)
 

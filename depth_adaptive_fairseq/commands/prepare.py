@@ -22,23 +22,7 @@ from depth_adaptive_fairseq.commands import command_parser
 from depth_adaptive_fairseq.commands.data_preparation.pipeline import prepare
 from depth_adaptive_fairseq.commands.data_preparation.report import announce, summary
 from depth_adaptive_fairseq.commands.data_preparation.template import Bpe, available_templates, find_template, load_template
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def processes(text: str) -> int:
-    if positive(text) > 1000:
-        raise ValueError
-    return int(text)
-
-
-positive.__name__ = "number of at least 1"
-processes.__name__ = "number from 1 to 1000"
+from depth_adaptive_fairseq.commands.shared.numbers import whole_number
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -52,13 +36,13 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to make (default: data-bin/NAME)")
     parser.add_argument(
         "--workers",
-        type=processes,
+        type=whole_number(1, 1000),
         default=os.cpu_count(),
         metavar="N",
         help="processes to use (default: all cores, %(default)s)",
     )
     parser.add_argument(
-        "--vocabulary-size", type=positive, metavar="N", help="pieces of the BPE model, instead of the template's number"
+        "--vocabulary-size", type=whole_number(1), metavar="N", help="pieces of the BPE model, instead of the template's number"
     )
     parser.add_argument("--clean", action="store_true", help="remove OUT.work/ when OUT is complete")
     return parser.parse_args(arguments)

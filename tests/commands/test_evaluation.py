@@ -53,8 +53,8 @@ def test_another_csv_is_refused(tmp_path):
 def test_gain_is_measured_against_interpolated_fixed_exits():
     curve = fixed_curve([*FIXED, row("uniform", 50.0, 1.5)])
     assert curve == [(1.0, 10.0), (2.0, 20.0), (3.0, 22.0)]
-    assert gain_over_fixed(row("confidence:0.5", 17.0, 1.5), curve) == pytest.approx(2.0)
-    assert gain_over_fixed(row("confidence:0.5", 17.0, 0.5), curve) is None
+    assert gain_over_fixed(17.0, 1.5, curve) == pytest.approx(2.0)
+    assert gain_over_fixed(17.0, 0.5, curve) is None
 
 
 def test_rows_below_fixed_exits_are_named():

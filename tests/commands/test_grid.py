@@ -14,7 +14,7 @@ from depth_adaptive_fairseq.commands import grid as grid_command
 from depth_adaptive_fairseq.commands import main
 from depth_adaptive_fairseq.commands.evaluation.results import COLUMNS, add_result, read_results
 from depth_adaptive_fairseq.commands.experiments import trainings as experiment_trainings
-from depth_adaptive_fairseq.commands.experiments.exit_positions import add_positions, read_exit_log, read_positions, summarise
+from depth_adaptive_fairseq.commands.experiments.exit_positions import add_positions, read_exit_log, summarise
 from depth_adaptive_fairseq.commands.experiments.findings import answer_findings
 from depth_adaptive_fairseq.commands.experiments.grid import GridError, load_grid
 from depth_adaptive_fairseq.commands.experiments.measurements import Measurements
@@ -30,6 +30,7 @@ from depth_adaptive_fairseq.commands.experiments.trainings import (
     train,
 )
 from depth_adaptive_fairseq.commands.grid import is_measured, missing_policies, missing_positions, to_train
+from depth_adaptive_fairseq.commands.shared.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(path.parent for path in (ROOT / "scripts" / "recipes").glob("*/grid.yaml"))
@@ -160,7 +161,7 @@ def test_results_of_changed_options_are_not_taken_for_new_ones(recipe, tmp_path)
     first, second, third = load_grid(recipe / "grid.yaml").trainings
     bring_up_to_date(second, recipe, finish(second, tmp_path))
     assert policies_of(recipe, second) == [] and missing_policies(second, "test", recipe) == ["full"]
-    assert read_positions(recipe / "exit_positions.csv") == []
+    assert read_table(recipe / "exit_positions.csv") == []
     assert len(policies_of(recipe, first)) == 4 and policies_of(recipe, third) == ["full"]
     assert read_trainings(recipe / "trainings.csv")["second-2"]["fingerprint"] == second.fingerprint
 
@@ -341,7 +342,7 @@ def test_exits_by_position_are_part_of_what_is_measured(recipe, tmp_path):
         add_positions(recipe / "exit_positions.csv", "first", subset, "full", summary)
         add_positions(recipe / "exit_positions.csv", "first", subset, "full", summary)
     assert is_measured(training, recipe)
-    rows = [row for row in read_positions(recipe / "exit_positions.csv") if row["subset"] == "test"]
+    rows = [row for row in read_table(recipe / "exit_positions.csv") if row["subset"] == "test"]
     read = [(row["by"], row["value"], row["tokens"], row["mean_exit"], row["mean_probability"]) for row in rows]
     assert read == [
         ("tenth", "1", "2", "5.0", "0.5677"),  # the first of three and the only one of one

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from fairseq import tasks, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from sacrebleu.metrics import BLEU
 
 from depth_adaptive_fairseq.commands.benchmarking.engines import CTRANSLATE2, STOCK, CTranslate2Engine, FairseqEngine, parse_engine
 from depth_adaptive_fairseq.commands.evaluation import generation_options
 from depth_adaptive_fairseq.commands.evaluation.loading import generation_parser, load_models, max_positions, parse, seed_everything
+from depth_adaptive_fairseq.commands.evaluation.scoring import tokenised_bleu
 
 DECODE_DEFAULTS = ["--user-dir", "depth_adaptive_fairseq", "--remove-bpe", "sentencepiece", "--beam", "5"]
 SKIP = "skip_invalid_size_inputs_valid_test"
@@ -137,7 +137,7 @@ class Worker:
                 tokens += len(translation.tokens) + 1
                 exits.extend(translation.exits or ())
         return {
-            "bleu": BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references]).score,
+            "bleu": tokenised_bleu(hypotheses, references),
             "average_exit": sum(exits) / len(exits) if exits else None,
             "sentences": len(hypotheses),
             "tokens": tokens,

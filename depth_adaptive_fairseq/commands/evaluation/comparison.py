@@ -11,12 +11,15 @@ def fixed_curve(rows: Sequence[Dict[str, str]]) -> List[Tuple[float, float]]:
     return sorted(fixed.items())
 
 
-def gain_over_fixed(row: Dict[str, str], curve: List[Tuple[float, float]]) -> Optional[float]:
-    """BLEU of *row* above the fixed exits, interpolated at its average exit; None outside their range."""
-    average_exit = float(row["average_exit"])
+def gain_over_fixed(bleu: float, average_exit: float, curve: Sequence[Tuple[float, float]]) -> Optional[float]:
+    """*bleu* above that of fixed exits, interpolated at *average_exit*; None outside their range.
+
+    Args:
+        curve: (exit, BLEU) of the fixed exits, sorted.
+    """
     if len(curve) < 2 or not curve[0][0] <= average_exit <= curve[-1][0]:
         return None
-    return float(row["bleu"]) - float(np.interp(average_exit, *zip(*curve)))
+    return bleu - float(np.interp(average_exit, *zip(*curve)))
 
 
 def describe_gains(rows: Sequence[Dict[str, str]]) -> str:
@@ -26,7 +29,7 @@ def describe_gains(rows: Sequence[Dict[str, str]]) -> str:
     for row in rows:
         if row["policy"].startswith(("fixed", "full", "stock", "uniform")):
             continue
-        gain = gain_over_fixed(row, curve)
+        gain = gain_over_fixed(float(row["bleu"]), float(row["average_exit"]), curve)
         if gain is None:
             continue
         gains.append(gain)

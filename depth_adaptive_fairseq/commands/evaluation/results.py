@@ -4,7 +4,8 @@ import csv
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from depth_adaptive_fairseq.compat.whole_files import new_file, refuse_special
+from depth_adaptive_fairseq.commands.shared.tables import write_table
+from depth_adaptive_fairseq.compat.whole_files import refuse_special
 
 COLUMNS = (
     "model",
@@ -50,11 +51,7 @@ def add_result(path: Path, row: Dict[str, object]) -> None:
     """Append *row*, replacing an older one of the same model, subset and policy; the file is renamed into place."""
     identity = ("model", "subset", "policy")
     kept = [old for old in read_results(path) if any(old[name] != str(row[name]) for name in identity)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, row])
+    write_table(path, COLUMNS, [*kept, row])
 
 
 def has_result(rows: Sequence[Dict[str, str]], key: Dict[str, object]) -> bool:

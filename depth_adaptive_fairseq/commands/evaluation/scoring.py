@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Mapping
+from typing import List, Mapping, Sequence
 
 from sacrebleu.metrics import BLEU
 from sacremoses import MosesDetokenizer
@@ -46,12 +46,16 @@ def score(data_bin: Path, subset: str, hypotheses: Mapping[int, str], sentences:
     )
     # A model of lower-cased text cannot be asked for case.
     raw_metric = BLEU(lowercase=bool(template.get("tokenize", {}).get("lowercase", False)))
-    token_metric = BLEU(tokenize="none", force=True)
     return Scores(
-        tokenised=token_metric.corpus_score(tokens, [tokenised_references]).score,
+        tokenised=tokenised_bleu(tokens, tokenised_references),
         detokenised=raw_metric.corpus_score(detokenised, [raw_references]).score,
         signature=str(raw_metric.get_signature()),
     )
+
+
+def tokenised_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """BLEU over the tokens, as fairseq-generate reports it."""
+    return BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references]).score
 
 
 def _references(path: Path, subset: str, sentences: int, ids: List[int]) -> List[str]:

@@ -4,13 +4,12 @@ An exit log has a line for every token of a subset. What is kept of it is a row 
 every exit, each with the number of tokens, their mean exit and the mean probability of what was chosen.
 """
 
-import csv
 import math
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from depth_adaptive_fairseq.commands.shared.exit_log import read_exit_records
-from depth_adaptive_fairseq.compat.whole_files import new_file
+from depth_adaptive_fairseq.commands.shared.tables import read_table, write_table
 
 COLUMNS = ("training", "subset", "policy", "by", "value", "tokens", "mean_exit", "mean_probability")
 TENTHS = 10
@@ -58,31 +57,16 @@ def summarise(tokens: Sequence[Token]) -> List[Dict[str, object]]:
     return rows
 
 
-def read_positions(path: Path) -> List[Dict[str, str]]:
-    """The rows of *path*, none if it does not exist."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def add_positions(path: Path, training: str, subset: str, policy: str, summary: Sequence[Dict[str, object]]) -> None:
     """Add the rows of one decoding, replacing those of an earlier one; the file is renamed into place."""
     key = {"training": training, "subset": subset, "policy": policy}
-    kept = [row for row in read_positions(path) if any(row[name] != value for name, value in key.items())]
-    _write(path, [*kept, *({**key, **row} for row in summary)])
+    kept = [row for row in read_table(path) if any(row[name] != value for name, value in key.items())]
+    write_table(path, COLUMNS, [*kept, *({**key, **row} for row in summary)])
 
 
 def drop_positions(path: Path, training: str) -> None:
     """Take out the rows of *training*."""
-    rows = read_positions(path)
+    rows = read_table(path)
     kept = [row for row in rows if row["training"] != training]
     if len(kept) != len(rows):
-        _write(path, kept)
-
-
-def _write(path: Path, rows: Sequence[Dict[str, object]]) -> None:
-    with new_file(path, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_table(path, COLUMNS, kept)

@@ -6,9 +6,10 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from depth_adaptive_fairseq.commands.evaluation.comparison import gain_over_fixed
 from depth_adaptive_fairseq.commands.evaluation.results import read_results
+from depth_adaptive_fairseq.commands.shared.tables import read_table
 
-from .exit_positions import read_positions
 from .grid import Grid, Training, load_grid
 from .trainings import is_decoded_alike, is_trained, read_trainings
 
@@ -52,7 +53,7 @@ class Measurements:
             if row["model"] in decoded:
                 point = Point(float(row["bleu"]), float(row["average_exit"]), float(row["flops_per_token"]))
                 self._points[row["model"], row["subset"], row["policy"]] = point
-        self.positions = [row for row in read_positions(recipe / "exit_positions.csv") if row["training"] in decoded]
+        self.positions = [row for row in read_table(recipe / "exit_positions.csv") if row["training"] in decoded]
 
     def point(self, model: str, subset: str, policy: str) -> Optional[Point]:
         """The row of *model*, *subset* and *policy*, None if it was not measured."""
@@ -91,7 +92,7 @@ class Measurements:
         fixed = self.exits(model, subset)
         if None in fixed:
             return None
-        return point.bleu - float(np.interp(point.average_exit, range(1, NUM_EXITS + 1), [each.bleu for each in fixed]))
+        return gain_over_fixed(point.bleu, point.average_exit, [(n, each.bleu) for n, each in enumerate(fixed, start=1)])
 
 
 def method_of(training: Training) -> Optional[str]:

@@ -1,12 +1,11 @@
 """Rows of results that the training of today did not give are taken out, so that nothing reports them as its own."""
 
-import csv
 import hashlib
 from pathlib import Path
 from typing import Callable, Dict
 
 from depth_adaptive_fairseq.commands.evaluation.results import COLUMNS, read_results
-from depth_adaptive_fairseq.compat.whole_files import new_file
+from depth_adaptive_fairseq.commands.shared.tables import write_table
 
 from .exit_positions import drop_positions
 from .grid import Training
@@ -39,9 +38,5 @@ def _drop_results(recipe: Path, training: Training, keep: Callable[[Dict[str, st
     path = recipe / "results.csv"
     rows = read_results(path)
     kept = [row for row in rows if row["model"] != training.name or keep(row)]
-    if len(kept) == len(rows):
-        return
-    with new_file(path, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
+    if len(kept) != len(rows):
+        write_table(path, COLUMNS, kept)

@@ -1,12 +1,11 @@
 """Running one training of a grid, and the CSV that remembers it."""
 
-import csv
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional
 
-from depth_adaptive_fairseq.compat.whole_files import new_file
+from depth_adaptive_fairseq.commands.shared.tables import read_table, write_table
 
 from .grid import GridError, Training
 from .training_log import LOG, read_log, start_line
@@ -29,19 +28,12 @@ CHECKPOINT = "checkpoint_last.pt"
 
 def read_trainings(path: Path) -> Dict[str, Dict[str, str]]:
     """The rows of *path* by name, none if it does not exist."""
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
+    return {row["name"]: row for row in read_table(path)}
 
 
 def record_training(path: Path, row: Dict[str, object]) -> None:
     """Add *row* or replace the one of its name; the file is renamed into place."""
-    rows: List[Dict[str, object]] = [*{**read_trainings(path), row["name"]: row}.values()]
-    with new_file(path, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, COLUMNS, {**read_trainings(path), row["name"]: row}.values())
 
 
 def row_of(training: Training, folder: Path) -> Dict[str, object]:

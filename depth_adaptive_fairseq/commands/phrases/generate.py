@@ -15,15 +15,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-positive.__name__ = "number of at least 1"
+from depth_adaptive_fairseq.commands.shared.numbers import whole_number
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,13 +23,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write into")
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other sentences (default: %(default)s)")
     parser.add_argument(
-        "--train", type=positive, default=12000, metavar="N", help="training pairs (default: %(default)s)"
+        "--train", type=whole_number(1), default=12000, metavar="N", help="training pairs (default: %(default)s)"
     )
     parser.add_argument(
-        "--valid", type=positive, default=500, metavar="N", help="validation pairs (default: %(default)s)"
+        "--valid", type=whole_number(1), default=500, metavar="N", help="validation pairs (default: %(default)s)"
     )
-    parser.add_argument("--test", type=positive, default=500, metavar="N", help="test pairs (default: %(default)s)")
-    parser.add_argument("--show", type=positive, metavar="N", help="print so many pairs instead of writing files")
+    parser.add_argument("--test", type=whole_number(1), default=500, metavar="N", help="test pairs (default: %(default)s)")
+    parser.add_argument("--show", type=whole_number(1), metavar="N", help="print so many pairs instead of writing files")
     parser.add_argument(
         "--fingerprint",
         action="store_true",
