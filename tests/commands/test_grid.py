@@ -42,10 +42,10 @@ trainings:
   - {name: first, table: regimes, policies: [full, "fixed:1"]}
   - {name: "second-{}", table: halting, from: first, for: {lr: [2, 3]}, options: {seed: 4}, subsets: [test], policies: [full]}
 """
-LOG = """2026-01-01 10:00:00 | INFO | run_grid | start
+LOG = """2026-01-01 10:00:00 | INFO | grid | start
 2026-01-01 10:00:06 | INFO | fairseq_cli.train | {'_name': None}
 2026-01-01 10:00:06 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. trained: 1,234)
-2026-01-01 10:01:40 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 4 | nll_loss 3.5 | num_updates 200 | oracle_exit 1.5
+2026-01-01 10:01:40 | INFO | valid | {"epoch": 1, "valid_loss": "4", "valid_nll_loss": "3.5", "valid_num_updates": "200", "valid_oracle_exit": "1.5"}
 """
 
 

@@ -20,7 +20,7 @@ from depth_adaptive_fairseq.commands.evaluation import generation_options
 from depth_adaptive_fairseq.commands.evaluation.loading import generation_parser, load_models, max_positions, parse, seed_everything
 from depth_adaptive_fairseq.commands.evaluation.scoring import tokenised_bleu
 
-DECODE_DEFAULTS = ["--user-dir", "depth_adaptive_fairseq", "--remove-bpe", "sentencepiece", "--beam", "5"]
+DECODE_DEFAULTS = ["--remove-bpe", "sentencepiece", "--beam", "5"]
 SKIP = "skip_invalid_size_inputs_valid_test"
 BATCHES = "the batches are those of --batch-size or --batch-sizes"
 REASONS = {

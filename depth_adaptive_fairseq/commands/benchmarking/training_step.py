@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     torch.set_num_threads(arguments.threads)
     register()
     parser = options.get_training_parser()
-    words = ["unused", "--source-lang", "a", "--target-lang", "b", "--user-dir", "depth_adaptive_fairseq", *arguments.options]
+    words = ["unused", "--source-lang", "a", "--target-lang", "b", *arguments.options]
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, input_args=words))
     use_cuda = torch.cuda.is_available() and not cfg.common.cpu
 

@@ -18,7 +18,7 @@ from depth_adaptive_fairseq import register
 from depth_adaptive_fairseq.commands import program
 from depth_adaptive_fairseq.commands.evaluation.generation_options import BATCHING, HONOURED, refuse_unhonoured
 
-DEFAULTS = ("--user-dir", "depth_adaptive_fairseq", "--max-tokens", "4096", "--remove-bpe", "sentencepiece", "--num-workers", "0")
+DEFAULTS = ("--max-tokens", "4096", "--remove-bpe", "sentencepiece", "--num-workers", "0")
 
 
 def generation_parser(verb: str, description: str, usage: str, task: str = "depth_adaptive_translation") -> argparse.ArgumentParser:

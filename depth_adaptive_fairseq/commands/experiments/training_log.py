@@ -1,5 +1,6 @@
 """What fairseq-train's log says of a training, which may have been interrupted and gone on."""
 
+import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ from .grid import GridError, Training
 LOG = "train.log"
 _TIME = "%Y-%m-%d %H:%M:%S"
 _TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| ")
-_START = "| run_grid | start"
+_START = "| grid | start"
+_VALIDATION = re.compile(r"\| valid \| (\{.*\})$", re.MULTILINE)  # by --log-format json, which a training is always given
 _CONFIGURATION = "| fairseq_cli.train | {'_name'"  # the first thing that fairseq-train logs
 
 
@@ -27,22 +29,19 @@ def read_log(training: Training, folder: Path) -> Dict[str, object]:
     """
     path = folder / LOG
     log = path.read_text(encoding="utf-8") if path.exists() else ""
-    validations = [line for line in log.splitlines() if "valid on 'valid' subset" in line]
+    validations = _VALIDATION.findall(log)
     if not validations:
         problem = f"{path} has no validation, so nothing is known of '{training.name}'"
         raise GridError(f"{problem}: delete {folder} to train it again")
 
-    def logged(name: str) -> str:
-        match = re.search(rf"\| {name} (\S+)", validations[-1])
-        return match.group(1) if match else ""
-
+    last = json.loads(validations[-1])
     parameters = re.search(r"num\. shared model params: ([\d,]+)", log)
     return {
-        "updates": logged("num_updates"),
+        "updates": last["valid_num_updates"],
         "parameters": parameters.group(1).replace(",", "") if parameters else "",
         "seconds": seconds_of_runs(log),
-        "valid_nll": logged("nll_loss"),
-        **{name: logged(name) for name in ("oracle_exit", "predicted_exit", "exit_agreement")},
+        "valid_nll": last["valid_nll_loss"],
+        **{name: last.get(f"valid_{name}", "") for name in ("oracle_exit", "predicted_exit", "exit_agreement")},
     }
 
 

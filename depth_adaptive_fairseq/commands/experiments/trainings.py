@@ -108,6 +108,7 @@ def _reached_its_end(training: Training, checkpoint: Path) -> bool:
 def _run(training: Training, data: Path, out: Path) -> None:
     folder = out / training.name
     command = ["fairseq-train", str(data), "--save-dir", str(folder), *training.arguments()]
+    command += ["--log-format", "json"]  # for training_log.py; behind the grid's own, which its fingerprint counts
     if training.start is not None:
         command += ["--finetune-from-model", str(out / training.start.name / CHECKPOINT)]
     log = folder / LOG
