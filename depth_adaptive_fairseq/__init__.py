@@ -15,8 +15,10 @@ def register() -> None:
 
 def _runs_a_command() -> bool:
     """Whether this is imported for ``python -m depth_adaptive_fairseq ...`` or ``depth-adaptive``: those that need fairseq register."""
-    program = (getattr(sys, "argv", None) or [""])[0]  # "-m" while Python looks for the module to run
-    return program == "-m" or os.path.basename(program).partition(".")[0] == "depth-adaptive"
+    program = (getattr(sys, "argv", None) or [""])[0]
+    if program == "-m":  # Python looks for the module to run
+        return any("depth_adaptive_fairseq" in each for each in sys.orig_argv)
+    return os.path.basename(program).partition(".")[0] == "depth-adaptive"
 
 
 if not _runs_a_command():

@@ -171,8 +171,9 @@ def test_segments_of_the_flops():
 
 def test_every_row_of_the_tables_is_a_ready_option():
     segments = best_of_segments([row(1, 10, 1.2), row(2, 12, 3.9)], "average_exit", (1.0, 4.0), 3, "bleu")
-    table = as_markdown(segments, "average_exit").splitlines()
-    assert len(table) == 4 and "| 1.00 to 2.00 | 1 | 10.00 |" in table[2] and "`--exit-thresholds 0.2`" in table[3]
+    table = [[cell.strip() for cell in line.split("|")] for line in as_markdown(segments, "average_exit").splitlines()]
+    assert len(table) == 4 and table[2][1] == "1.00 to 2.00" and table[2][3:5] == ["1", "10.00"]
+    assert table[3][2] == "`--exit-thresholds 0.2`"
     kept = json.loads(as_json(segments, {"policy": "confidence"}))
     assert kept["policy"] == "confidence" and [each["exit_thresholds"] for each in kept["kept"]] == ["0.1", "0.2"]
 

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from depth_adaptive_fairseq.commands.shared.tables import write_table
+from depth_adaptive_fairseq.commands.shared.tables import markdown, write_table
 from depth_adaptive_fairseq.compat.whole_files import refuse_special
 
 COLUMNS = (
@@ -61,14 +61,15 @@ def has_result(rows: Sequence[Dict[str, str]], key: Dict[str, object]) -> bool:
 
 def as_table(rows: Sequence[Dict[str, str]]) -> str:
     """The rows as a Markdown table for people."""
-    lines = [
-        "| model | policy | BLEU | sacreBLEU | average exit | MFLOPs per token | tokens per second |",
-        "|---|---|---:|---:|---:|---:|---:|",
+    header = ("model", "policy", "BLEU", "sacreBLEU", "average exit", "MFLOPs per token", "tokens per second")
+    cells = [
+        [
+            row["model"],
+            row["policy"],
+            *(f"{float(row[name]):.2f}" for name in ("bleu", "sacrebleu", "average_exit")),
+            f"{float(row['flops_per_token']) / 1e6:.3f}",
+            f"{float(row['tokens_per_second']):.0f}",
+        ]
+        for row in rows
     ]
-    for row in rows:
-        lines.append(
-            f"| {row['model']} | {row['policy']} | {float(row['bleu']):.2f} | {float(row['sacrebleu']):.2f} "
-            f"| {float(row['average_exit']):.2f} | {float(row['flops_per_token']) / 1e6:.3f} "
-            f"| {float(row['tokens_per_second']):.0f} |"
-        )
-    return "\n".join(lines)
+    return markdown(header, cells, texts=2)

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
+from depth_adaptive_fairseq.commands.shared.tables import markdown
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -46,20 +48,19 @@ def best_of_segments(
 
 
 def as_markdown(segments: Sequence[Segment], cost: str) -> str:
-    """One line for each segment, which ends with the option that its best draw is."""
+    """One line for each segment, with the option that its best draw is."""
     scale, digits, title = (1e-6, 3, "MFLOPs per token") if cost == "flops_per_token" else (1, 2, "average exit")
-    lines = [
-        f"| {title} | draws | BLEU | sacreBLEU | average exit | MFLOPs per token | thresholds |",
-        "|---|---:|---:|---:|---:|---:|---|",
+    rows = [
+        [
+            f"{segment.low * scale:.{digits}f} to {segment.high * scale:.{digits}f}",
+            f"`--exit-thresholds {segment.best['thresholds']}`",
+            str(segment.draws),
+            *(f"{float(segment.best[name]):.2f}" for name in ("bleu", "sacrebleu", "average_exit")),
+            f"{float(segment.best['flops_per_token']) / 1e6:.3f}",
+        ]
+        for segment in segments
     ]
-    for segment in segments:
-        best = segment.best
-        lines.append(
-            f"| {segment.low * scale:.{digits}f} to {segment.high * scale:.{digits}f} | {segment.draws} "
-            f"| {float(best['bleu']):.2f} | {float(best['sacrebleu']):.2f} | {float(best['average_exit']):.2f} "
-            f"| {float(best['flops_per_token']) / 1e6:.3f} | `--exit-thresholds {best['thresholds']}` |"
-        )
-    return "\n".join(lines)
+    return markdown([title, "thresholds", "draws", "BLEU", "sacreBLEU", "average exit", "MFLOPs per token"], rows, texts=2)
 
 
 def as_json(segments: Sequence[Segment], tuning: Dict[str, object]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import List, Optional, Sequence
 
-from tabulate import tabulate
+from depth_adaptive_fairseq.commands.shared.tables import markdown
 
 from .grid import Training
 from .measurements import ALIGNED, BASELINES, NUM_EXITS, Measurements, Point, mean, method_of
@@ -20,7 +20,7 @@ def exits_table(measurements: Measurements, trainings: Sequence[Training], subse
         if any(points):
             rows.append([training.name, *_bleu([uniform]), *_cells(points)])
     header = ["training", "uniform", *(f"n={n}" for n in range(1, NUM_EXITS + 1)), "mean"]
-    return _table(rows, header)
+    return markdown(header, rows)
 
 
 def adaptive_table(measurements: Measurements, trainings: Sequence[Training]) -> str:
@@ -47,14 +47,14 @@ def adaptive_table(measurements: Measurements, trainings: Sequence[Training]) ->
     header = ["method", "lambda", "sigma", "threshold"]
     for subset in ("valid", "test"):
         header += [f"{subset} BLEU", "average exit", "over fixed exits"]
-    return _table(rows, [*header, "test MFLOPs/token", "oracle's average exit", "agreement"])
+    return markdown([*header, "test MFLOPs/token", "oracle's average exit", "agreement"], rows)
 
 
 def trainings_table(measurements: Measurements) -> str:
     """What was trained: updates, seed, size, time and last validation loss."""
     columns = ("updates", "seed", "parameters", "seconds", "valid_nll")
     rows = [[name, *(row[column] for column in columns)] for name, row in measurements.trainings.items()]
-    return _table(rows, ["training", *columns])
+    return markdown(["training", *columns], rows)
 
 
 def _adaptive_row(measurements: Measurements, model: str, policy: str, reference: str) -> Optional[List[str]]:
@@ -80,8 +80,3 @@ def _bleu(points: Sequence[Optional[Point]]) -> List[str]:
 def _cells(points: Sequence[Optional[Point]]) -> List[str]:
     complete = "-" if None in points else f"{mean([point.bleu for point in points]):.2f}"
     return [*_bleu(points), complete]
-
-
-def _table(rows: List[List[str]], header: Sequence[str]) -> str:
-    aligned = ["left"] + ["right"] * (len(header) - 1)
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True, colalign=aligned if rows else None)

@@ -1,8 +1,10 @@
-"""CSV files with a header, read whole and written whole."""
+"""CSV files with a header, read whole and written whole, and Markdown tables."""
 
 import csv
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence
+
+from tabulate import tabulate
 
 from depth_adaptive_fairseq.compat.whole_files import new_file
 
@@ -22,3 +24,9 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Dict[str, obj
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A Markdown table whose first *texts* columns are text, and the others numbers as they are written."""
+    aligned = ["left"] * texts + ["right"] * (len(header) - texts)
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True, colalign=aligned if rows else None)
