@@ -132,8 +132,8 @@ private:
             dequantize(sums[row][0], sums[row][1], scales_x[first_row + row], panel, y + (first_row + row) * outputs, epilogue);
     }
 
-    // Store a tile's row of one panel.
-    void dequantize(Ints first, Ints second, float scale_x, int64_t panel, float* row, Epilogue epilogue) const {
+    // Store a tile's row of one panel (inlined: see finish).
+    [[gnu::always_inline]] void dequantize(Ints first, Ints second, float scale_x, int64_t panel, float* row, Epilogue epilogue) const {
         const int32_t* shift = shifts.data() + panel * PANEL;
         const float* scale = scales.data() + panel * PANEL;
         const auto number = [&](Ints sum, int64_t lane) {
