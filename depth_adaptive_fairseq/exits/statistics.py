@@ -69,7 +69,9 @@ def _stopping_probability(block, before):
 def _predicted_exit(block, before):
     if before is None:  # decided behind block 1
         members = [wide_affine(hidden, weight, bias).softmax(dim=-1) for hidden, (weight, bias) in zip(block.hidden, block.halting)]
-        before = [mean_over_members(members).argmax(dim=-1) + 1]
+        mean = mean_over_members(members)
+        exits = (mean.argmax(dim=-1) + 1).float()
+        before = [exits.masked_fill(mean.isnan().any(dim=-1), torch.nan)]  # then it never leaves
     return before[0], before
 
 

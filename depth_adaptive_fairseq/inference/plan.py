@@ -122,7 +122,7 @@ def _why_no_kernels(request: Request, weight: torch.Tensor) -> str:
         return "--quantize float16 is PyTorch's"
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return f"the model is in {_kind(weight)}, the kernels take float32 on a CPU"
-    return "" if kernels.library() is not None else kernels.reason()
+    return "" if kernels.library() is not None else kernels.reason() or "there are no kernels"
 
 
 def _why_encoder_is_not_native(encoder: nn.Module) -> str:
