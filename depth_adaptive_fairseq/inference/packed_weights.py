@@ -85,16 +85,18 @@ class NativeBlock:
                 cross_query=pack(cross.q_proj), cross_keys_values=pack(cross.k_proj, cross.v_proj), cross_out=pack(cross.out_proj)
             )
             norms["cross"] = layer.encoder_attn_layer_norm
-        # Addresses do not keep what they point to alive.
-        self._kept = (linears, {name: (norm.weight.detach(), norm.bias.detach()) for name, norm in norms.items()})
+        # Copies, as the packed linear layers are: addresses neither keep what they point to alive nor follow it when it is moved in
+        # place, as weights are to shared memory when a model is sent to another process.
+        copies = {name: (norm.weight.detach().clone(), norm.bias.detach().clone()) for name, norm in norms.items()}
+        self._kept = (linears, copies)
         self.layers = kernels.BlockLayers(
             pre_norm=layer.normalize_before,
             activation=kernels.Activation.RELU,
             width=attention.embed_dim,
             heads=attention.num_heads,
             **{name: linear.packed.handle for name, linear in linears.items()},
-            **{f"{name}_norm_weight": norm.weight.data_ptr() for name, norm in norms.items()},
-            **{f"{name}_norm_bias": norm.bias.data_ptr() for name, norm in norms.items()},
+            **{f"{name}_norm_weight": weight.data_ptr() for name, (weight, _) in copies.items()},
+            **{f"{name}_norm_bias": bias.data_ptr() for name, (_, bias) in copies.items()},
             **{f"{name}_norm_epsilon": norm.eps for name, norm in norms.items()},
         )
 

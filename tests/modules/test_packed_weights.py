@@ -155,3 +155,16 @@ def test_nothing_is_kept_of_a_model_that_is_gone():
     del model
     gc.collect()
     assert decoder() is None and len(derived_state._OWNERS) == owners - 2
+
+
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_weights_that_are_moved_in_place_to_shared_memory(kernels):
+    """What is packed points to nothing that has been freed."""
+    model = make_model(ModelOptions(seed=3, decoder_normalize_before=True, halting="geometric"), torch.float32)
+    generator = make_generator([model], beam=2, max_len_b=6, exit_policy="geometric", decoding_kernels=kernels)
+    sample = make_sample([[5, 6, 7, 2], [8, 9, 2]])
+    before = [[each["positional_scores"] for each in sentence] for sentence in generator.generate([model], sample)]
+    for parameter in [*model.parameters(), *model.buffers()]:
+        parameter.untyped_storage().share_memory_()  # not through the model, as pickling to another process does
+    after = [[each["positional_scores"] for each in sentence] for sentence in generator.generate([model], sample)]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
