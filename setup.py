@@ -119,7 +119,7 @@ setup(
         "tqdm>=4.65",
     ],
     extras_require={
-        "test": ["pytest>=9", "pytest-timeout>=2.3", "pytest-xdist>=3.3", "hypothesis>=6.80", "setuptools>=70.1"],
+        "test": ["pytest>=9", "pytest-timeout>=2.3", "pytest-xdist>=3.3", "ruff==0.17.6", "hypothesis>=6.80", "setuptools>=70.1"],
         # The commands need no more than the above, but for pictures, the generated corpus and a comparison with CTranslate2.
         "quickstart": ["Babel>=2.12", "num2words>=0.5.13", "matplotlib>=3.7"],
         "benchmark": ["ctranslate2>=4.4"],

@@ -14,7 +14,6 @@ import io
 import sys
 
 from .overlay import Overlay
-from .user_errors import user_error
 
 MODULES = ("fairseq.hub_utils", "fairseq_cli.interactive")
 

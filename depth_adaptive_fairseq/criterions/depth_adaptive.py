@@ -10,8 +10,8 @@ from omegaconf import II
 from torch import Tensor
 
 from depth_adaptive_fairseq.criterions.classifier_loss import ClassifierLoss, classifier_loss
-from depth_adaptive_fairseq.criterions.exit_sampling import draw_exit_paths
 from depth_adaptive_fairseq.criterions.exit_loss import ExitLoss, exit_loss
+from depth_adaptive_fairseq.criterions.exit_sampling import draw_exit_paths
 from depth_adaptive_fairseq.criterions.exit_weights import EXIT_WEIGHTS, normalised_exit_weights
 from depth_adaptive_fairseq.criterions.training_log import log_metrics
 from depth_adaptive_fairseq.errors import DepthAdaptiveError

@@ -7,7 +7,6 @@ flows through an oracle.
 import torch
 from torch import Tensor
 
-
 _TIE = 1e-9
 
 

@@ -9,7 +9,7 @@ Where there is none, for want of a compiler or on a processor that no copy fits,
 
 import ctypes
 import threading
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 from weakref import finalize
 
 import numpy as np
@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from depth_adaptive_fairseq.native import loading
 from depth_adaptive_fairseq.native.loading import INSTRUCTION_SETS, available  # noqa: F401
 from depth_adaptive_fairseq.native.structures import (  # noqa: F401
-    Activation, BlockLayers, BlockState, CandidateOptions, Classifier, Comparison, ExitRule, Hypotheses, SearchStep, Statistic,
+    Activation,
+    BlockLayers,
+    BlockState,
+    CandidateOptions,
+    Classifier,
+    Comparison,
+    ExitRule,
+    Hypotheses,
+    SearchStep,
+    Statistic,
 )  # fmt: skip
 
 

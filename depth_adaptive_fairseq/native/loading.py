@@ -14,7 +14,12 @@ from zlib import crc32
 from depth_adaptive_fairseq.errors import DepthAdaptiveError
 from depth_adaptive_fairseq.native import structures
 from depth_adaptive_fairseq.native.structures import (
-    BlockLayers, BlockState, CandidateOptions, Classifier, Hypotheses, SearchStep,
+    BlockLayers,
+    BlockState,
+    CandidateOptions,
+    Classifier,
+    Hypotheses,
+    SearchStep,
 )  # fmt: skip
 
 # In the order of kernels.cpp's instruction_set().

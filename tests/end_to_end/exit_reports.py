@@ -10,7 +10,6 @@ import pytest
 
 from tests.end_to_end.commands import Finished
 
-
 FIELDS = ["id", "tokens", "exits", "scores", "average_exit", "policy", "num_exits", "flops", "full_depth_flops"]
 
 

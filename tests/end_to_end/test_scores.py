@@ -2,6 +2,7 @@
 
 import sacrebleu
 
+
 def score_of(done):
     return done.stdout.splitlines()[-1].partition("beam=3: ")[2]
 

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depth_adaptive_fairseq.inference.packed_weights import packed_weights
 from depth_adaptive_fairseq.inference.torch_backend import TorchDecoder
 from depth_adaptive_fairseq.modules.exit_paths import run_exit_paths
-from depth_adaptive_fairseq.inference.packed_weights import packed_weights
 from tests.modules.double_precision import double_attention
 from tests.small_models import random_sample, small_dictionary, small_model
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_adaptive_fairseq.criterions import exit_loss as exit_loss_module, oracles
+from depth_adaptive_fairseq.criterions import exit_loss as exit_loss_module
+from depth_adaptive_fairseq.criterions import oracles
 from depth_adaptive_fairseq.criterions.depth_adaptive import DepthAdaptiveCrossEntropy
 from depth_adaptive_fairseq.modules.gradient_scaling import exit_gamma, scale_gradient
 from tests.modules.double_precision import double_attention

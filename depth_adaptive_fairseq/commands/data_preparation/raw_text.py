@@ -62,6 +62,6 @@ def write_lines(path: Path, sentences: Iterable[str]) -> int:
     """Writes one sentence a line and returns their number."""
     count = 0
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
-        for count, sentence in enumerate(sentences, start=1):
+        for count, sentence in enumerate(sentences, start=1):  # noqa: B007  returned
             stream.write(sentence + "\n")
     return count
