@@ -5,7 +5,7 @@ moved; a sentence's rows are equal in the first step, so one of them is decoded;
 sentence, is done in NumPy on the host.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Tuple
 
 import numpy as np
@@ -32,17 +32,19 @@ class SearchOptions:
     unk: int
     suppressed: List[int]
 
+    def __post_init__(self):
+        never = [self.pad, *self.suppressed]
+        self._early, self._later = self._filter([*never, self.eos]), self._filter(never)
+        self._last = replace(self._later, only=self.eos)
+
+    def _filter(self, never: List[int]) -> TokenFilter:
+        return TokenFilter(2 * self.beam_size, np.array(never), self.unk, self.unk_penalty, self.temperature)
+
     def filter(self, step: int) -> TokenFilter:
-        """What may follow at *step*, from 0."""
-        never = [self.pad, *self.suppressed, *([self.eos] if step < self.min_len else [])]
-        return TokenFilter(
-            count=2 * self.beam_size,
-            suppressed=np.array(never),
-            penalized=self.unk,
-            penalty=self.unk_penalty,
-            temperature=self.temperature,
-            only=self.eos if step >= self.max_len else None,
-        )
+        """What may follow at *step*, from 0; the same object for steps that are alike."""
+        if step >= self.max_len:
+            return self._last
+        return self._early if step < self.min_len else self._later
 
 
 def beam_search(decoder: BatchDecoder, sentences: int, options: SearchOptions, device: torch.device) -> List[List[Dict]]:

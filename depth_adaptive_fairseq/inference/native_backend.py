@@ -105,6 +105,7 @@ class NativeDecoder:
             state.source_length = source_length
         self._search_step: Optional[kernels.SearchStep] = None
         self._rule: Optional[kernels.ExitRule] = None  # for whole steps
+        self._options: Optional[Tuple[TokenFilter, kernels.CandidateOptions]] = None
 
     @property
     def step(self) -> int:
@@ -174,7 +175,7 @@ class NativeDecoder:
     def best_tokens(self, output: BlockOutput, tokens: TokenFilter) -> Tuple[np.ndarray, np.ndarray]:
         if tokens.only is not None:
             return tokens.the_only(output)
-        options = _candidate_options(tokens)
+        options = self._candidate_options(tokens)
         if output.has_logits or tokens.temperature != 1.0:
             return kernels.candidates_of_logits(self._library, tokens.logits(output), options)
         classifier, states = output.classifiers[0].native(output.hidden[0])
@@ -205,7 +206,7 @@ class NativeDecoder:
         """
         if self._rule is None:
             self._rule = native_rule(rule, halting)
-        return self.run_step(newest, _candidate_options(tokens), self._rule, known_exits)
+        return self.run_step(newest, self._candidate_options(tokens), self._rule, known_exits)
 
     def run_step(
         self, newest: np.ndarray, options: kernels.CandidateOptions, rule: kernels.ExitRule, known_exits: Optional[np.ndarray] = None
@@ -228,6 +229,12 @@ class NativeDecoder:
                 self.work.add_classifier(state.classified)
         return found
 
+    def _candidate_options(self, tokens: TokenFilter) -> kernels.CandidateOptions:
+        if self._options is None or self._options[0] is not tokens:  # most steps have the filter of the one before
+            options = kernels.CandidateOptions.of(tokens.count, tokens.suppressed, tokens.penalized, tokens.penalty)
+            self._options = (tokens, options)
+        return self._options[1]
+
     def can_embed(self, step: int) -> bool:
         """Whether :meth:`search_step` can embed the tokens of *step*."""
         return self.weights.embedding.can_embed(step)
@@ -243,7 +250,3 @@ class NativeDecoder:
             embedding=embedding.tokens.data_ptr(),
             embedding_scale=embedding.scale,
         )
-
-
-def _candidate_options(tokens: TokenFilter) -> kernels.CandidateOptions:
-    return kernels.CandidateOptions.of(tokens.count, tokens.suppressed, tokens.penalized, tokens.penalty)
