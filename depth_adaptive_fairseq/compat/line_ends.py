@@ -14,19 +14,13 @@ import io
 import sys
 
 from .overlay import Overlay
+from .sentence_lines import open_text
 
 MODULES = ("fairseq.hub_utils", "fairseq_cli.interactive")
 
 
 def after(module):
     _MENDS[module.__name__](module)
-
-
-def open_text(file, mode="r", *arguments, **options):
-    """``open``, where text has ends of lines at ``\\n`` only."""
-    if "b" not in mode:
-        options["newline"] = "\n"
-    return open(file, mode, *arguments, **options)
 
 
 def _mend_interactive(module):

@@ -89,8 +89,8 @@ def make_plan(models: Sequence[nn.Module], request: Request = Request(), rule: O
         if given not in choices:
             raise DepthAdaptiveError(f"--{option} {given} was given; choose one of {', '.join(choices)}.")
     weight = next(models[0].parameters())
-    form = LinearFormat(request.quantize, native=not _why_no_kernels(request, weight))
     no_kernels = _why_no_kernels(request, weight)
+    form = LinearFormat(request.quantize, native=not no_kernels)
     encoder = no_kernels or _first(_why_encoder_is_not_native(model.encoder) for model in models)
     blocks = no_kernels or _first(why_not_native(layer) for model in models for layer in model.decoder.layers)
     if request.kernels == "native" and blocks:
