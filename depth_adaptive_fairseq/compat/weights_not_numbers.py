@@ -6,6 +6,7 @@ No longer needed when: ``fairseq-generate`` with a model full of NaN ends with a
 """
 
 import functools
+from weakref import WeakSet
 
 from .user_errors import user_error
 
@@ -33,10 +34,14 @@ def refuse_no_numbers(models):
 
 def _mend_build_generator(task):
     original = task.build_generator
+    # The hub interface builds a generator for each call, and looking at all weights takes as long as a translation. What becomes no
+    # number later is seen when a search finds nothing (``unfinished_searches``).
+    looked_at = WeakSet()
 
     @functools.wraps(original)
     def build_generator(self, models, *arguments, **options):
-        refuse_no_numbers(models)
+        refuse_no_numbers([model for model in models if model not in looked_at])
+        looked_at.update(models)
         return original(self, models, *arguments, **options)
 
     task.build_generator = build_generator
